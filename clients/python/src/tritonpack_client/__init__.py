@@ -1,0 +1,1 @@
+"""A typed gRPC client for models that tritonpack serves."""

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, artifacts, actions, the store, the registry. Standard library and NumPy only."""

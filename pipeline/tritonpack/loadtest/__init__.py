@@ -1,0 +1,1 @@
+"""perf_analyzer: how to get it, drive it and read it."""

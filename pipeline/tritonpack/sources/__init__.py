@@ -1,0 +1,1 @@
+"""Where a PyTorch model and its tokenizer come from: one file a kind of source."""

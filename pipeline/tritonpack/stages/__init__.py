@@ -1,0 +1,1 @@
+"""The verbs of a build: each turns declared artifacts into one artifact."""
