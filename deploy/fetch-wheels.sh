@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 version=${1:-3.11}
-pip=(${PYTHON:-python3} -m pip --disable-pip-version-check)
+pip=("${PYTHON:-python3}" -m pip --disable-pip-version-check)
 target=(--quiet --dest deploy/wheels --only-binary=:all: --implementation cp --python-version "$version")
 for tag in manylinux2014 manylinux_2_17 manylinux_2_27 manylinux_2_28 manylinux_2_34 manylinux_2_35; do
     target+=(--platform "${tag}_$(uname -m)")

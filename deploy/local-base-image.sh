@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 release=bookworm
 image=${1:-$(sed -n 's/^BASE_IMAGE=//p' .env)}
 # The first archive in apt's list that has the release's main component.
+# shellcheck disable=SC2016  # apt-get fills these in
 mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     awk -v release="$release" '$2 == release && $3 == "main" {print $1; exit}')
 if [ -z "$mirror" ]; then
