@@ -1,1 +1,1 @@
-"""A real Triton without Docker: its environment, its process, its Python-based backends."""
+"""Run a real Triton on this machine: the runtime from wheels, one process, its readiness, its end."""
