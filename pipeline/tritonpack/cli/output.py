@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,12 +54,9 @@ def print_error(error: TritonpackError) -> None:
         }
         click.echo(json.dumps(document, indent=2, default=str), err=True)
         return
-    console = stderr()
-    console.print("[bold red]error:[/] ", end="")
-    console.print(error.message, markup=False)
+    stderr().print(Text.assemble(("error: ", "bold red"), error.message))
     if error.hint:
-        console.print("[bold]hint:[/]  ", end="")
-        console.print(error.hint, markup=False)
+        stderr().print(Text.assemble(("hint:  ", "bold"), error.hint))
 
 
 def table_from_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -1,0 +1,214 @@
+"""The content-addressed store: ``actions/<key>.json`` names a digest, ``blobs/<sha256>`` holds the bytes.
+
+Entries are written to a temporary file and renamed, so a reader never sees half of one. An entry
+that doesn't read, or whose blob isn't what it was, is removed with a warning and counts as a miss.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from tritonpack.core.digest import digest_of_file
+from tritonpack.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tritonpack.core.action import Facts
+
+_log = logging.getLogger(__name__)
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the store knows of one action's artifact.
+
+    Args:
+        digest: SHA-256 of the blob.
+        size: bytes of the blob.
+        mtime_ns: the blob's modification time when it was committed; another one means that the
+            blob has to be read again before it is believed.
+        facts: what the action said about it.
+        seconds: how long the action ran.
+    """
+
+    digest: str
+    size: int
+    mtime_ns: int
+    facts: Facts
+    seconds: float
+
+
+class Store:
+    """A folder of action records and blobs, safe for several builds at once.
+
+    Args:
+        root: the folder; made when it is first written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._actions = root / "actions"
+        self._blobs = root / "blobs"
+        self._tmp = root / "tmp"
+        self._locks = root / "locks"
+
+    def blob(self, digest: str) -> Path:
+        """Where the bytes of a digest lie."""
+        return self._blobs / digest
+
+    def find(self, key: str) -> Record | None:
+        """The record of a key whose blob is there and untouched, or None."""
+        path = self._actions / f"{key}.json"
+        try:
+            record = Record(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            _log.warning("store: the record of action %s doesn't read; it is removed", key[:12])
+            self.discard(key)
+            return None
+        return record if self._is_intact(record, key) else None
+
+    def read(self, key: str) -> tuple[Record, Path] | None:
+        """The record and the blob of a key, the blob's digest checked, or None."""
+        record = self.find(key)
+        if record is None:
+            return None
+        path = self.blob(record.digest)
+        if digest_of_file(path) != record.digest:
+            self._drop(record, key)
+            return None
+        return record, path
+
+    @contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Hold the key, so that of two builds one runs the action and the other finds it done."""
+        with _writing(self.root):
+            self._locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._locks / f"{key}.lock"):
+            yield
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for one action's output; gone afterwards, whatever happens.
+
+        Raises:
+            StoreError: the disk is full or can't be written.
+        """
+        with _writing(self.root):
+            self._tmp.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
+            with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self._tmp) as folder:
+                yield Path(folder)
+
+    def commit(self, key: str, artifact: Path, facts: Facts, seconds: float) -> Record:
+        """Move a finished file into the store and record it under the key.
+
+        Raises:
+            StoreError: the disk is full or can't be written.
+        """
+        digest = digest_of_file(artifact)
+        blob = self.blob(digest)
+        with _writing(self.root):
+            for folder in (self._actions, self._blobs):
+                folder.mkdir(parents=True, exist_ok=True)
+            artifact.chmod(0o444)
+            if not self._holds(blob, digest):
+                artifact.replace(blob)
+            stat = blob.stat()
+            record = Record(digest, stat.st_size, stat.st_mtime_ns, facts, round(seconds, 3))
+            _write_text(self._actions / f"{key}.json", json.dumps(asdict(record), indent=1), self._tmp)
+        return record
+
+    def discard(self, key: str) -> None:
+        """Forget a key; its blob stays only while another record may name it."""
+        (self._actions / f"{key}.json").unlink(missing_ok=True)
+
+    def discard_artifact(self, key: str) -> None:
+        """Forget a key and remove the blob that it names."""
+        record = self.find(key)
+        self.discard(key)
+        if record is not None:
+            self.blob(record.digest).unlink(missing_ok=True)
+
+    def _is_intact(self, record: Record, key: str) -> bool:
+        path = self.blob(record.digest)
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            self.discard(key)
+            return False
+        if stat.st_size == record.size and stat.st_mtime_ns == record.mtime_ns:
+            return True
+        if stat.st_size == record.size and digest_of_file(path) == record.digest:
+            return True
+        self._drop(record, key)
+        return False
+
+    def _drop(self, record: Record, key: str) -> None:
+        _log.warning("store: blob %s isn't what it was; it is removed and made again", record.digest[:12])
+        self.blob(record.digest).unlink(missing_ok=True)
+        self.discard(key)
+
+    @staticmethod
+    def _holds(blob: Path, digest: str) -> bool:
+        return blob.exists() and digest_of_file(blob) == digest
+
+    def _remove_leftovers(self) -> None:
+        """Remove the scratch folders of builds that were killed."""
+        for folder in self._tmp.iterdir():
+            pid, _, _ = folder.name.partition("-")
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                _remove_tree(folder)
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise StoreError(
+                f"no space left while writing to the store {root}: {error.strerror}",
+                hint="Free some space, or give another folder with --store. What was stored before is intact.",
+                store=str(root),
+            ) from error
+        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM} and str(root) in str(error.filename):
+            raise StoreError(
+                f"the store {root} can't be written: {error.strerror}",
+                hint="Give a folder that you may write with --store.",
+                store=str(root),
+            ) from error
+        raise
+
+
+def _write_text(path: Path, text: str, scratch: Path) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=scratch)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_dir():
+        for child in path.iterdir():
+            _remove_tree(child)
+        with suppress(OSError):
+            path.rmdir()
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""ONNX Runtime: the graph is the engine file. Served by Triton's own backend, or by ours where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from tritonpack.core.errors import CompileError
+from tritonpack.core.versions import identity_of, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tritonpack.core.action import Facts
+    from tritonpack.core.tensors import ShapeRange, Tensors
+
+_HINT = "pip install 'tritonpack[build]'"
+
+
+class OnnxRuntime:
+    """Runs the graph on the CPU."""
+
+    suffix = ".onnx"
+    triton = {"backend": "onnxruntime"}  # noqa: RUF012  a protocol's data
+    version = 1
+
+    def identity(self) -> str:
+        """The runtime's version."""
+        return identity_of("onnxruntime", hint=_HINT)
+
+    def compile(self, onnx: Path, profile: Mapping[str, ShapeRange], out: Path, cache: Path) -> Facts:
+        """Copy the graph; loading it proves that this runtime has every operator.
+
+        Raises:
+            CompileError: an operator or type isn't supported.
+        """
+        del profile, cache
+        shutil.copyfile(onnx, out)
+        self.open(out)
+        return {"onnxruntime": version_of("onnxruntime", hint=_HINT), "platform": "any"}
+
+    def can_execute(self) -> bool:
+        """Wherever it is installed."""
+        return True
+
+    def open(self, path: Path) -> OnnxSession:
+        """Load a graph.
+
+        Raises:
+            CompileError: the runtime refuses it.
+        """
+        return OnnxSession(path)
+
+
+class OnnxSession:
+    """A graph in ONNX Runtime's CPU provider."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: its advice about shapes is for those who export
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exception types live in a private module
+            raise CompileError(
+                f"ONNX Runtime refuses {path.name}: {str(error).splitlines()[0]}",
+                hint="Check the operators and the opset, or use precision: fp32.",
+            ) from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Every output by name."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+
+
+ENGINE = OnnxRuntime()

@@ -1,0 +1,69 @@
+"""What the kinds of source share: loading weights without running pickled code, finding a tokenizer."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tritonpack.core.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def loading_safely(origin: str) -> Iterator[None]:
+    """Turn a refused pickle or an unreadable file into a `SourceError` that says what to do."""
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise SourceError(
+            f"the weights of {origin} hold pickled code, which would run while loading: "
+            f"{str(error).splitlines()[0]}",
+            hint="Save them as safetensors; or, if you trust their author, say trust_remote_code: true.",
+        ) from error
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise SourceError(
+            f"the weights of {origin} can't be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
+            hint="Is the file whole, and made for this model?",
+        ) from error
+
+
+def state_from_file(path: Path, *, allow_pickle: bool) -> dict[str, Any]:
+    """Read named tensors from a ``.safetensors`` file or with ``torch.load``.
+
+    Args:
+        path: the file.
+        allow_pickle: run whatever code a pickle brings; only where the recipe trusts it.
+
+    Raises:
+        SourceError: the file isn't there, doesn't read, or is a pickle with code.
+    """
+    if not path.is_file():
+        raise SourceError(f"weights {path} aren't there", hint="Correct source.weights.", field="source.weights")
+    with loading_safely(str(path)):
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        import torch
+
+        return dict(torch.load(path, map_location="cpu", weights_only=not allow_pickle))
+
+
+def tokenizer_files(directory: Path) -> list[Path]:
+    """``tokenizer.json`` first, then what else decides how it is used.
+
+    Raises:
+        SourceError: there is no ``tokenizer.json``.
+    """
+    main = directory / "tokenizer.json"
+    if not main.is_file():
+        raise SourceError(
+            f"{directory} holds no tokenizer.json",
+            hint="Save the fast tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained(DIR).",
+        )
+    others = [directory / name for name in ("tokenizer_config.json", "special_tokens_map.json")]
+    return [main, *(path for path in others if path.is_file())]

@@ -1,0 +1,129 @@
+"""A Hugging Face model: a directory, a directory inside an installed package, or a hub name."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from tritonpack.core.digest import digest_of_files
+from tritonpack.core.errors import MissingExtraError, SourceError
+from tritonpack.core.resources import PACKAGE_PREFIX, path_from_location
+from tritonpack.sources import Located, SourceOptions
+from tritonpack.sources._weights import loading_safely, tokenizer_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
+_SAFE_WEIGHTS = ("*.safetensors",)
+_PICKLED_WEIGHTS = ("pytorch_model*.bin",)
+
+
+class HuggingFaceOptions(SourceOptions):
+    """A model that `transformers` reads."""
+
+    kind: Literal["huggingface"]
+    model: str = Field(description="A directory, package:NAME/PATH, or a hub name such as org/name.")
+    revision: str | None = Field(None, description="Hub commit, tag or branch; pin it for a build you can repeat.")
+    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
+
+
+class HuggingFace:
+    """Finds and loads Hugging Face models."""
+
+    options = HuggingFaceOptions
+
+    def locate(self, options: HuggingFaceOptions, folder: Path) -> Located:
+        """Find the directory and read ``config.json``; nothing heavy is imported."""
+        directory = _directory(options, folder)
+        config_file = directory / "config.json"
+        if not config_file.is_file():
+            raise SourceError(f"{directory} holds no config.json", hint="Is it a Hugging Face model directory?")
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        weights = sorted(directory.glob(_SAFE_WEIGHTS[0])) or sorted(directory.glob(_PICKLED_WEIGHTS[0]))
+        if not weights:
+            raise SourceError(
+                f"{directory} holds no weights: neither model.safetensors nor pytorch_model.bin",
+                hint="Save the model there with save_pretrained(), or correct source.model.",
+            )
+        if "auto_map" in config and not options.trust_remote_code:
+            raise SourceError(
+                f"{directory} brings its own model code ({config['auto_map']})",
+                hint="If you have read that code, say trust_remote_code: true in the recipe's source.",
+            )
+        code = sorted(directory.glob("*.py")) if options.trust_remote_code else []
+        files = tokenizer_files(directory)
+        return Located(
+            config=config,
+            weights_digest=digest_of_files(directory, [config_file, *weights, *code]),
+            tokenizer_file=files[0],
+            tokenizer_digest=digest_of_files(directory, files),
+            versions=("torch", "transformers"),
+            handle=directory,
+        )
+
+    def load(
+        self, located: Located, options: HuggingFaceOptions, *, auto_class: str, optional_weights: tuple[str, ...]
+    ) -> Any:
+        """Load with `transformers`; a checkpoint that leaves weights to chance is refused."""
+        import torch
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        with loading_safely(str(located.handle)):
+            model, report = getattr(transformers, auto_class).from_pretrained(
+                located.handle,
+                dtype=torch.float32,
+                output_loading_info=True,
+                trust_remote_code=options.trust_remote_code,
+                weights_only=not options.trust_remote_code,
+                local_files_only=True,
+            )
+        missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional_weights))
+        if missing:
+            raise SourceError(
+                f"{located.handle} has no weights for {', '.join(missing[:3])}"
+                f"{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}",  # noqa: PLR2004
+                hint=f"The checkpoint doesn't carry the head that {auto_class} needs; its architectures: "
+                f"{located.config.get('architectures')}.",
+            )
+        return model.eval()
+
+
+SOURCE = HuggingFace()
+
+
+def _directory(options: HuggingFaceOptions, folder: Path) -> Path:
+    path = path_from_location(options.model, folder)
+    if path.is_dir():
+        return path
+    looks_local = options.model.startswith((".", "/", "~", PACKAGE_PREFIX))
+    if looks_local or not _HUB_NAME.match(options.model):
+        raise SourceError(f"model directory {path} isn't there", hint="Correct source.model.", field="source.model")
+    return _snapshot(options)
+
+
+def _snapshot(options: HuggingFaceOptions) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    except ImportError as error:
+        raise MissingExtraError(
+            "huggingface_hub isn't installed", hint="pip install 'tritonpack[build]'"
+        ) from error
+    from pathlib import Path
+
+    wanted = ["config.json", "tokenizer*", "special_tokens_map.json", *_SAFE_WEIGHTS, *_PICKLED_WEIGHTS, "*.py"]
+    try:
+        return Path(snapshot_download(options.model, revision=options.revision, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise SourceError(
+            f"model '{options.model}' is neither a directory here nor can it be had from the hub: "
+            f"{str(error).splitlines()[0]}",
+            hint="Check the name and the network, or download it elsewhere and give its directory in source.model.",
+            field="source.model",
+            value=options.model,
+        ) from error

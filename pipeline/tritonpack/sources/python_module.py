@@ -1,0 +1,142 @@
+"""A plain ``nn.Module`` that a Python factory returns."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from tritonpack.core.digest import digest_of_file, digest_of_files, digest_of_json
+from tritonpack.core.errors import SourceError
+from tritonpack.core.resources import path_from_location
+from tritonpack.sources import Located, SourceOptions
+from tritonpack.sources._weights import loading_safely, state_from_file, tokenizer_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+class PythonModuleOptions(SourceOptions):
+    """A factory ``module:function`` that returns the model."""
+
+    kind: Literal["python_module"]
+    factory: str = Field(
+        pattern=r"^[\w.]+:\w+$", description="module:function; modules beside the recipe are found too."
+    )
+    arguments: dict[str, Any] = Field(default={}, description="Keyword arguments of the factory.")
+    weights: str | None = Field(None, description="A state dict to load: .safetensors, or a torch file of tensors only.")
+    tokenizer: str = Field(description="A directory with tokenizer.json, or package:NAME/PATH.")
+    config: dict[str, Any] = Field(
+        default={}, description="Facts a task may need, e.g. vocab_size and pad_token_id."
+    )
+    trust_remote_code: bool = Field(default=False, description="Allow weights that hold pickled code.")
+
+
+class PythonModule:
+    """Finds and calls factories."""
+
+    options = PythonModuleOptions
+
+    def locate(self, options: PythonModuleOptions, folder: Path) -> Located:
+        """Find the factory's source files, the weights and the tokenizer; nothing is imported but its package."""
+        root, code = _source_files(options.factory, folder)
+        weights = path_from_location(options.weights, folder) if options.weights else None
+        if weights is not None and not weights.is_file():
+            raise SourceError(f"weights {weights} aren't there", hint="Correct source.weights.", field="source.weights")
+        directory = path_from_location(options.tokenizer, folder)
+        files = tokenizer_files(directory)
+        parts = {
+            "code": digest_of_files(root, code),
+            "weights": digest_of_file(weights) if weights else None,
+            "factory": options.factory,
+            "arguments": options.arguments,
+        }
+        vocabulary = json.loads(files[0].read_text(encoding="utf-8")).get("model", {}).get("vocab", ())
+        return Located(
+            config={"vocab_size": len(vocabulary), **options.config},
+            weights_digest=digest_of_json(parts),
+            tokenizer_file=files[0],
+            tokenizer_digest=digest_of_files(directory, files),
+            versions=("torch",),
+            handle=(folder, weights),
+        )
+
+    def load(
+        self, located: Located, options: PythonModuleOptions, *, auto_class: str, optional_weights: tuple[str, ...]
+    ) -> Any:
+        """Call the factory and load the weights into what it returns."""
+        del auto_class
+        import torch
+
+        folder, weights = located.handle
+        factory = _factory(options.factory, folder)
+        model = factory(**options.arguments)
+        if not isinstance(model, torch.nn.Module):
+            raise SourceError(
+                f"factory {options.factory} returned {type(model).__name__}, not an nn.Module",
+                hint="Return the model itself.",
+            )
+        if weights is not None:
+            state = state_from_file(weights, allow_pickle=options.trust_remote_code)
+            with loading_safely(str(weights)):
+                missing, unexpected = model.load_state_dict(state, strict=False)
+            wrong = [name for name in missing if not name.startswith(optional_weights)] + list(unexpected)
+            if wrong:
+                raise SourceError(f"{weights} doesn't fit {options.factory}: {', '.join(wrong[:5])}")
+        return model.float().eval()
+
+
+SOURCE = PythonModule()
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let modules beside the recipe be imported, for the length of the block."""
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _source_files(factory: str, folder: Path) -> tuple[Path, list[Path]]:
+    """The root and every Python file of the module's top package, or the module alone."""
+    from pathlib import Path
+
+    module = factory.partition(":")[0]
+    with _importable(folder):
+        try:
+            spec = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            spec = None
+    if spec is None or spec.origin is None:
+        raise SourceError(
+            f"factory {factory}: there is no module '{module}'",
+            hint=f"Install it, or put {module.partition('.')[0]}.py beside the recipe, in {folder}.",
+            field="source.factory",
+        )
+    origin = Path(spec.origin)
+    if "." not in module and not spec.submodule_search_locations:
+        return origin.parent, [origin]
+    root = origin.parents[module.count(".")] if not spec.submodule_search_locations else origin.parent
+    return root, sorted(root.rglob("*.py"))
+
+
+def _factory(factory: str, folder: Path) -> Callable[..., Any]:
+    module, _, function = factory.partition(":")
+    with _importable(folder):
+        loaded = importlib.import_module(module)
+    try:
+        found: Callable[..., Any] = getattr(loaded, function)
+    except AttributeError as error:
+        raise SourceError(
+            f"module {module} has no '{function}'", hint="Correct source.factory.", field="source.factory"
+        ) from error
+    return found

@@ -1,0 +1,227 @@
+"""Engines and a tokenizer to a model repository that Triton serves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tritonpack import repository as repository_room
+from tritonpack.core.tensors import TensorSpec
+from tritonpack.repository.config import ModelConfig
+from tritonpack.repository.ensemble import (
+    Encoder,
+    Serving,
+    encoder_config,
+    encoder_name,
+    ensemble_config,
+    tokenizer_config,
+    tokenizer_name,
+)
+from tritonpack.repository.layout import Content, read_manifest, version_for, write
+from tritonpack.repository.pbtxt import render
+from tritonpack.repository.tree import locked, put
+from tritonpack.stages.raggedize import LONGEST_ROW, ROW_LENGTH
+from tritonpack.stages.verify import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOKENIZER_MODEL = Path(repository_room.__file__).parent / "python_models" / "tokenizer.py"
+
+
+@dataclass(frozen=True)
+class BuiltTarget:
+    """An engine that was compiled and, where this machine can run it, verified.
+
+    Args:
+        name: the target's name.
+        engine: the engine's name.
+        precision: the precision's name.
+        suffix: of the engine file.
+        triton: the fields that name its Triton backend, or None when there is none.
+        content: the engine file.
+        model: digest of the exported FP32 graph that it was made from.
+        inputs: the graph's padded inputs.
+        outputs: the graph's outputs.
+        facts: what the engine said of the file.
+        verification: the reports, in the order in which they were made.
+        lineage: every step from the source to the file.
+    """
+
+    name: str
+    engine: str
+    precision: str
+    suffix: str
+    triton: Mapping[str, str] | None
+    content: Content
+    model: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    facts: dict[str, Any]
+    verification: list[dict[str, Any]]
+    lineage: list[dict[str, Any]]
+
+    @property
+    def file_name(self) -> str:
+        """In a version's folder."""
+        return f"{self.name}{self.suffix}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest tells it."""
+        return {
+            "engine": self.engine,
+            "precision": self.precision,
+            "triton": None if self.triton is None else dict(self.triton),
+            "file": self.file_name,
+            "size": self.content.size,
+            "sha256": self.content.digest,
+            "model": self.model,
+            "inputs": [spec.to_json() for spec in self.inputs],
+            "outputs": [spec.to_json() for spec in self.outputs],
+            "facts": self.facts,
+            "verification": self.verification,
+            "lineage": self.lineage,
+        }
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a recipe contributes to the served models beside the engines.
+
+    Args:
+        name: the recipe's name.
+        serving: how it is served.
+        order: ``(target, engine, precision)`` of the recipe's targets, the default first.
+        answers: the ensemble's output names -> the graph's.
+        tokenizer: the prepared ``tokenizer.json``.
+        max_length: longest row in tokens.
+        pad_id: the id to pad with.
+    """
+
+    name: str
+    serving: Serving
+    order: tuple[tuple[str, str, str], ...]
+    answers: Mapping[str, str]
+    tokenizer: Content
+    max_length: int
+    pad_id: int
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """What became of a repository.
+
+    Args:
+        changed: whether anything was written.
+        served: targets that the repository now holds, the default first.
+        dropped: targets that were removed because they are another model's or precision's.
+    """
+
+    changed: bool
+    served: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+def package(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Packaged:
+    """Write the models of one recipe; targets of earlier builds stay if they are still the same model.
+
+    Raises:
+        StoreError: the repository can't be written; it is as it was before.
+    """
+    old = read_manifest(repository)["recipes"].get(recipe.name, {})
+    listed = old.get("files", {})
+    models = {"encoder": encoder_name(recipe.name), "tokenizer": tokenizer_name(recipe.name)}
+    engine_files = {target.file_name: target.content for target in built}
+    version = version_for(repository, models["encoder"], engine_files, listed)
+    entries = {target.name: {**target.to_json(), "version": version} for target in built}
+    kept, dropped = _earlier(old.get("targets", {}), recipe, entries, built[0].model)
+    entries = {name: {**kept, **entries}[name] for name, _, _ in recipe.order if name in {**kept, **entries}}
+    encoders = {name: _encoder(entry) for name, entry in entries.items()}
+    default = next(iter(encoders.values()))
+
+    tokenizer_files = {"model.py": Content.of_file(TOKENIZER_MODEL), "tokenizer.json": recipe.tokenizer}
+    tokenizer_version = version_for(repository, models["tokenizer"], tokenizer_files, listed)
+    files = {f"{models['tokenizer']}/{tokenizer_version}/{name}": c for name, c in tokenizer_files.items()}
+    files |= {f"{models['encoder']}/{version}/{name}": content for name, content in engine_files.items()}
+    files |= {path: _as_written(repository / path, listed[path]) for path in _kept_files(kept, models["encoder"], listed)}
+    configs: dict[str, ModelConfig] = {
+        f"{recipe.name}/config.pbtxt": ensemble_config(recipe.name, recipe.serving, default, recipe.answers),
+        f"{models['tokenizer']}/config.pbtxt": tokenizer_config(
+            recipe.name,
+            recipe.serving,
+            default.inputs,
+            version=tokenizer_version,
+            max_length=recipe.max_length,
+            pad_id=recipe.pad_id,
+        ),
+        f"{models['encoder']}/config.pbtxt": encoder_config(recipe.name, recipe.serving, default),
+    }
+    for name, encoder in encoders.items():
+        config = encoder_config(recipe.name, recipe.serving, encoder)
+        configs[f"{models['encoder']}/configs/{name}.pbtxt"] = config
+    files |= {path: Content.of_bytes(render(config).encode()) for path, config in configs.items()}
+    entry = {"models": {"ensemble": recipe.name, **models}, "targets": entries}
+    stale = {f"{models['encoder']}/configs/{name}.pbtxt" for name in dropped}
+    changed = write(repository, recipe.name, entry, files, stale)
+    return Packaged(changed, tuple(entries), dropped)
+
+
+def write_engine(folder: Path, recipe: str, target: BuiltTarget) -> Path:
+    """Write an engine that no Triton backend loads, with a manifest of its own beside it.
+
+    Args:
+        folder: where such engines lie; the file becomes ``folder/recipe/target.suffix``.
+        recipe: the recipe's name.
+        target: the engine.
+
+    Returns:
+        The engine's path.
+    """
+    home = folder / recipe
+    path = home / target.file_name
+    manifest = json.dumps({"format": 1, "recipe": recipe, "target": target.name, **target.to_json()}, indent=1)
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home):
+        for name, content in ((target.file_name, target.content.fetch()), (f"{target.name}.json", manifest.encode())):
+            temporary = home / f".{name}.new"
+            put(temporary, content)
+            temporary.replace(home / name)
+    return path
+
+
+def _earlier(
+    old: dict[str, Any], recipe: Package, new: Mapping[str, Any], model: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Targets of earlier builds: those that still are what the recipe says, and those that aren't."""
+    wanted = {name: (engine, precision, model) for name, engine, precision in recipe.order}
+    others = {name: entry for name, entry in old.items() if name not in new}
+    kept = {
+        name: entry
+        for name, entry in others.items()
+        if wanted.get(name) == (entry["engine"], entry["precision"], entry["model"])
+    }
+    return kept, tuple(sorted(others.keys() - kept.keys()))
+
+
+def _kept_files(kept: Mapping[str, Any], encoder: str, listed: Mapping[str, Any]) -> list[str]:
+    paths = [f"{encoder}/{entry['version']}/{entry['file']}" for entry in kept.values()]
+    return [path for path in paths if path in listed]
+
+
+def _as_written(path: Path, listed: dict[str, Any]) -> Content:
+    return Content(listed["sha256"], listed["size"], lambda: path)
+
+
+def _encoder(entry: dict[str, Any]) -> Encoder:
+    return Encoder(
+        triton=entry["triton"],
+        file_name=entry["file"],
+        version=entry["version"],
+        inputs=tuple(TensorSpec.from_json(spec) for spec in entry["inputs"]),
+        outputs=tuple(TensorSpec.from_json(spec) for spec in entry["outputs"]),
+        row_length=ROW_LENGTH,
+        longest_row=LONGEST_ROW,
+        mask=MASK,
+    )
