@@ -82,8 +82,8 @@ class Stack:
     def inspect(self, template: str) -> str:
         return run("docker", "inspect", "--format", template, self.container).stdout.strip()
 
-    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return run("docker", "exec", self.container, *command)
+    def execute(self, *command: str, user: str = "") -> subprocess.CompletedProcess[str]:
+        return run("docker", "exec", "--user", user, self.container, *command)
 
 
 @pytest.fixture(scope="module")
