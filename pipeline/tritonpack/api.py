@@ -1,18 +1,17 @@
 """A recipe and a target become a list of actions; running them is the build.
 
-    export ── verify                 PyTorch -> ONNX, held against PyTorch
-      └ lower ── verify              the precision's rewrite
-          └ ragged ── verify         the head that lets rows of any length batch together
-              └ compile ── verify    the engine's file; executed where this machine can
-    tokenizer                        prepared for serving
-    package                          engines + tokenizer -> model repository
+export ── verify                 PyTorch -> ONNX, held against PyTorch
+  └ lower ── verify              the precision's rewrite
+      └ ragged ── verify         the head that lets rows of any length batch together
+          └ compile ── verify    the engine's file; executed where this machine can
+tokenizer                        prepared for serving
+package                          engines + tokenizer -> model repository
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.action import Action
@@ -36,6 +35,7 @@ from tritonpack.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from tritonpack.recipe import Recipe
 
@@ -233,9 +233,7 @@ def _export(recipe: Recipe, task: Task, located: Located) -> tuple[Action, Actio
 
     @cache
     def module() -> Any:
-        model = source.load(
-            located, recipe.source, auto_class=task.auto_class, optional_weights=task.optional_weights
-        )
+        model = source.load(located, recipe.source, auto_class=task.auto_class, optional_weights=task.optional_weights)
         return task.wrap(model, recipe.task)
 
     shared = {"task": recipe.task.model_dump(mode="json"), "dynamic_axes": list(axes), "max_length": length}

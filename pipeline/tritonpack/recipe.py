@@ -33,7 +33,6 @@ from pydantic import (
 from tritonpack import engines, precisions, sources, tasks
 from tritonpack.core.errors import ConfigurationError, RecipeError
 from tritonpack.core.registry import Registry, did_you_mean
-from tritonpack.core.tensors import Tolerance
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 
@@ -49,6 +48,8 @@ def _registered(registry: Registry[Any]) -> tuple[AfterValidator, WithJsonSchema
 
 
 if TYPE_CHECKING:
+    from tritonpack.core.tensors import Tolerance
+
     SourceSpec = sources.SourceOptions
     TaskSpec = tasks.TaskOptions
 else:
@@ -242,7 +243,11 @@ def _problem(item: Any) -> tuple[str, str, str]:
         case "union_tag_invalid":
             expected = str(item["ctx"]["expected_tags"]).replace("'", "").split(", ")
             tag = str(item["ctx"]["tag"])
-            return f"{where}.kind", f"'{tag}' doesn't exist; there are: {', '.join(expected)}", did_you_mean(tag, expected)
+            return (
+                f"{where}.kind",
+                f"'{tag}' doesn't exist; there are: {', '.join(expected)}",
+                did_you_mean(tag, expected),
+            )
         case "union_tag_not_found":
             return f"{where}.kind", "missing", ""
         case "missing":

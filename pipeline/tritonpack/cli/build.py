@@ -81,7 +81,9 @@ def plan(recipe: Path, targets: tuple[str, ...], store: Path | None, as_json: bo
         stdout().print(table_from_rows(f"target {name}", ("step", "store", ">time"), rows))
         stdout().print()
     for name, error in impossible.items():
-        stdout().print(Text.assemble((f"target {name}", "bold"), f" can't be built here: {error.message}\n  {error.hint}"))
+        stdout().print(
+            Text.assemble((f"target {name}", "bold"), f" can't be built here: {error.message}\n  {error.hint}")
+        )
 
 
 def document_from_build(name: str, result: Build) -> dict[str, Any]:
@@ -149,14 +151,16 @@ def _print_build(name: str, result: Build) -> None:
         console.print()
     hits = sum(step.outcome == "hit" for step in result.steps)
     ran = [step for step in result.steps if step.outcome == "ran"]
-    console.print(f"{len(result.steps)} actions: {hits} hit, {len(ran)} ran in {sum(s.record.seconds for s in ran):.1f} s")
+    console.print(
+        f"{len(result.steps)} actions: {hits} hit, {len(ran)} ran in {sum(s.record.seconds for s in ran):.1f} s"
+    )
     if result.packaged:
         state = "written" if result.packaged.changed else "unchanged"
         console.print(f"model repository {result.repository}: {state}; targets {', '.join(result.packaged.served)}")
-        for target in result.packaged.dropped:
-            console.print(f"[yellow]target {target} was removed: it was built from another model; build it again[/]")
-    for target, path in result.engine_files.items():
-        console.print(f"engine of target {target} (no Triton backend loads it): {path}")
+        for name_ in result.packaged.dropped:
+            console.print(f"[yellow]target {name_} was removed: it was built from another model; build it again[/]")
+    for name_, path in result.engine_files.items():
+        console.print(f"engine of target {name_} (no Triton backend loads it): {path}")
 
 
 def _verification_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:

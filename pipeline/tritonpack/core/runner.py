@@ -119,9 +119,7 @@ class Runner:
     def _execute(self, action: Action) -> Record:
         if self._observer is not None:
             self._observer.started(action)
-        inputs = {
-            name: self.artifact(source) for name, source in action.inputs.items() if isinstance(source, Action)
-        }
+        inputs = {name: self.artifact(source) for name, source in action.inputs.items() if isinstance(source, Action)}
         # Reading an input may have made a damaged artifact again, with another digest.
         key = self._keys[action] = action.key(self._input_digests(action))
         with self.store.scratch() as folder:

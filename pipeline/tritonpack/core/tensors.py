@@ -74,7 +74,7 @@ def agreement_of(reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
     actual = np.asarray(candidate, dtype=np.float64)
     expected_rows = expected.reshape(-1, expected.shape[-1])
     actual_rows = actual.reshape(-1, actual.shape[-1])
-    finite = np.isfinite(actual_rows).all(axis=1)
+    finite = np.asarray(np.isfinite(actual_rows).all(axis=1))
     difference = np.where(np.isfinite(actual), np.abs(expected - np.nan_to_num(actual)), np.inf)
     safe_rows = np.where(finite[:, None], actual_rows, 0.0)
     norms = np.linalg.norm(expected_rows, axis=1) * np.linalg.norm(safe_rows, axis=1)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import tensorrt
+
     from tritonpack.core.action import Facts
     from tritonpack.core.tensors import ShapeRange, Tensors
 
@@ -71,7 +72,7 @@ class TensorRTEngine:
         config = builder.create_builder_config()
         shapes = builder.create_optimization_profile()
         for name, allowed in profile.items():
-            shapes.set_shape(name, allowed.least, allowed.best, allowed.greatest)
+            shapes.set_shape(name, *(trt.Dims(list(shape)) for shape in (allowed.least, allowed.best, allowed.greatest)))
         config.add_optimization_profile(shapes)
         timings = cache / f"timings-{self.distribution}-{self._version()}-{self.plan_capability()}.bin"
         timing_cache = config.create_timing_cache(timings.read_bytes() if timings.exists() else b"")

@@ -62,9 +62,7 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: its advice about shapes is for those who export
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception types live in a private module
             raise CompileError(
                 f"ONNX Runtime refuses {path.name}: {str(error).splitlines()[0]}",

@@ -61,8 +61,13 @@ class Int8:
                 per_channel=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
-                extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "MatMulConstBOnly": True,
-                               "QDQKeepRemovableActivations": True, "OpTypesToExcludeOutputQuantization": list(QUANTIZABLE)},
+                extra_options={
+                    "ActivationSymmetric": True,
+                    "WeightSymmetric": True,
+                    "MatMulConstBOnly": True,
+                    "QDQKeepRemovableActivations": True,
+                    "OpTypesToExcludeOutputQuantization": list(QUANTIZABLE),
+                },
             )
         return {**quantized_facts(out), "kept": kept, "outlier_ratio": {n: round(r, 2) for n, r in ratios.items()}}
 

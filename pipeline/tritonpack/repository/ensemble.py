@@ -126,7 +126,9 @@ def encoder_config(name: str, serving: Serving, encoder: Encoder) -> ModelConfig
             ModelInput(spec.name, DATA_TYPES[spec.dtype], (-1,), allow_ragged_batch=True) for spec in encoder.inputs
         ),
         output=tuple(
-            ModelOutput(spec.name, DATA_TYPES[spec.dtype], tuple(a if isinstance(a, int) else -1 for a in spec.shape[1:]))
+            ModelOutput(
+                spec.name, DATA_TYPES[spec.dtype], tuple(a if isinstance(a, int) else -1 for a in spec.shape[1:])
+            )
             for spec in encoder.outputs
         ),
         batch_input=(
@@ -138,7 +140,10 @@ def encoder_config(name: str, serving: Serving, encoder: Encoder) -> ModelConfig
         parameters=parameters,
         model_warmup=_warmup(
             serving,
-            {spec.name: WarmupInput(DATA_TYPES[spec.dtype], (_WARMUP_TOKENS,), zero_data=True) for spec in encoder.inputs},
+            {
+                spec.name: WarmupInput(DATA_TYPES[spec.dtype], (_WARMUP_TOKENS,), zero_data=True)
+                for spec in encoder.inputs
+            },
         ),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.digest import digest_of_file
@@ -14,6 +13,7 @@ from tritonpack.repository.tree import put, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -20,8 +20,7 @@ def loading_safely(origin: str) -> Iterator[None]:
         yield
     except pickle.UnpicklingError as error:
         raise SourceError(
-            f"the weights of {origin} hold pickled code, which would run while loading: "
-            f"{str(error).splitlines()[0]}",
+            f"the weights of {origin} hold pickled code, which would run while loading: {str(error).splitlines()[0]}",
             hint="Save them as safetensors; or, if you trust their author, say trust_remote_code: true.",
         ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:

@@ -111,9 +111,7 @@ def _snapshot(options: HuggingFaceOptions) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
     except ImportError as error:
-        raise MissingExtraError(
-            "huggingface_hub isn't installed", hint="pip install 'tritonpack[build]'"
-        ) from error
+        raise MissingExtraError("huggingface_hub isn't installed", hint="pip install 'tritonpack[build]'") from error
     from pathlib import Path
 
     wanted = ["config.json", "tokenizer*", "special_tokens_map.json", *_SAFE_WEIGHTS, *_PICKLED_WEIGHTS, "*.py"]

@@ -30,11 +30,11 @@ class PythonModuleOptions(SourceOptions):
         pattern=r"^[\w.]+:\w+$", description="module:function; modules beside the recipe are found too."
     )
     arguments: dict[str, Any] = Field(default={}, description="Keyword arguments of the factory.")
-    weights: str | None = Field(None, description="A state dict to load: .safetensors, or a torch file of tensors only.")
-    tokenizer: str = Field(description="A directory with tokenizer.json, or package:NAME/PATH.")
-    config: dict[str, Any] = Field(
-        default={}, description="Facts a task may need, e.g. vocab_size and pad_token_id."
+    weights: str | None = Field(
+        None, description="A state dict to load: .safetensors, or a torch file of tensors only."
     )
+    tokenizer: str = Field(description="A directory with tokenizer.json, or package:NAME/PATH.")
+    config: dict[str, Any] = Field(default={}, description="Facts a task may need, e.g. vocab_size and pad_token_id.")
     trust_remote_code: bool = Field(default=False, description="Allow weights that hold pickled code.")
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tritonpack.core.errors import SourceError
-from tritonpack.core.tensors import Tensors
 from tritonpack.stages.reference import Case, read_reference, write_reference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tritonpack.core.action import Facts
+    from tritonpack.core.tensors import Tensors
 
 VERSION = 1
 _BATCH = 8

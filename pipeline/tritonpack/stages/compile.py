@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from tritonpack.engines import Engine
 
 
-def engine_from_onnx(
-    onnx: Path, engine: Engine, profile: Mapping[str, ShapeRange], *, cache: Path, out: Path
-) -> Facts:
+def engine_from_onnx(onnx: Path, engine: Engine, profile: Mapping[str, ShapeRange], *, cache: Path, out: Path) -> Facts:
     """Compile and say how large the file is.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack.core.errors import ExportError
-from tritonpack.core.tensors import Tensors, TensorSpec
+from tritonpack.core.tensors import TensorSpec
 from tritonpack.stages.reference import Case, write_reference
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def onnx_from_module(
     traced = task.sample_inputs(
         np.random.default_rng(0), batch, sequence if "sequence" in dynamic_axes else length, config
     )
-    axes = {name: torch.export.Dim.DYNAMIC for name in dynamic_axes}
+    axes = dict.fromkeys(dynamic_axes, torch.export.Dim.DYNAMIC)
     shapes = tuple({axis: axes[name] for axis, name in enumerate(spec.shape) if name in axes} for spec in inputs)
     with _quiet_exporter(), torch.no_grad():
         try:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tritonpack import repository as repository_room
 from tritonpack.core.tensors import TensorSpec
-from tritonpack.repository.config import ModelConfig
 from tritonpack.repository.ensemble import (
     Encoder,
     Serving,
@@ -27,6 +26,8 @@ from tritonpack.stages.verify import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tritonpack.repository.config import ModelConfig
 
 TOKENIZER_MODEL = Path(repository_room.__file__).parent / "python_models" / "tokenizer.py"
 
@@ -145,7 +146,9 @@ def package(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pack
     tokenizer_version = version_for(repository, models["tokenizer"], tokenizer_files, listed)
     files = {f"{models['tokenizer']}/{tokenizer_version}/{name}": c for name, c in tokenizer_files.items()}
     files |= {f"{models['encoder']}/{version}/{name}": content for name, content in engine_files.items()}
-    files |= {path: _as_written(repository / path, listed[path]) for path in _kept_files(kept, models["encoder"], listed)}
+    files |= {
+        path: _as_written(repository / path, listed[path]) for path in _kept_files(kept, models["encoder"], listed)
+    }
     configs: dict[str, ModelConfig] = {
         f"{recipe.name}/config.pbtxt": ensemble_config(recipe.name, recipe.serving, default, recipe.answers),
         f"{models['tokenizer']}/config.pbtxt": tokenizer_config(

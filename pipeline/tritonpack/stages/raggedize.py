@@ -185,4 +185,3 @@ def row_lengths(mask: Any) -> list[int]:
     """The leading part of each row of a mask ``(rows, length)`` that reaches to its last token, at least 1."""
     columns = np.arange(1, mask.shape[1] + 1)
     return [int(length) for length in np.maximum((mask * columns).max(axis=1), 1)]
-

@@ -23,12 +23,12 @@ class Case:
 
 def write_reference(cases: list[Case], out: Path) -> None:
     """Write the cases; `read_reference` is the inverse."""
-    arrays = {}
+    arrays: Tensors = {}
     for index, case in enumerate(cases):
         arrays |= {f"{index:03}/input/{name}": array for name, array in case.inputs.items()}
         arrays |= {f"{index:03}/output/{name}": array for name, array in case.outputs.items()}
     with out.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # its keywords are the arrays' names
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub types allow_pickle by the same keywords
 
 
 def read_reference(path: Path) -> list[Case]:

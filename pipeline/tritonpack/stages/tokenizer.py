@@ -29,7 +29,9 @@ def tokenizer_from_file(source: Path, config: dict[str, Any], out: Path) -> Fact
     try:
         tokenizer = Tokenizer.from_file(str(source))
     except Exception as error:  # the Rust library raises plain Exception
-        raise SourceError(f"{source} isn't a tokenizer: {error}", hint="Save it again with save_pretrained().") from error
+        raise SourceError(
+            f"{source} isn't a tokenizer: {error}", hint="Save it again with save_pretrained()."
+        ) from error
     pad_id = _pad_id(tokenizer, config, source)
     tokenizer.no_padding()
     tokenizer.no_truncation()

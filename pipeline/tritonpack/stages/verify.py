@@ -25,7 +25,15 @@ MASK = "attention_mask"
 
 
 def report_from_candidate(
-    candidate: Path, reference: Path, *, engine: Engine, task: Task, tolerance: Tolerance, ragged: bool, name: str, out: Path
+    candidate: Path,
+    reference: Path,
+    *,
+    engine: Engine,
+    task: Task,
+    tolerance: Tolerance,
+    ragged: bool,
+    name: str,
+    out: Path,
 ) -> Facts:
     """Run the candidate on every reference case and hold each output to the gate.
 
@@ -64,7 +72,13 @@ def report_from_candidate(
             "min_cosine": min(agreement.min_cosine for agreement in agreements),
             "mean_cosine": float(np.mean([agreement.mean_cosine for agreement in agreements])),
         }
-    facts = {"status": "verified", "candidate": name, "cases": len(cases), "gate": asdict(tolerance), "outputs": outputs}
+    facts = {
+        "status": "verified",
+        "candidate": name,
+        "cases": len(cases),
+        "gate": asdict(tolerance),
+        "outputs": outputs,
+    }
     out.write_text(json.dumps(facts, indent=1))
     return facts
 

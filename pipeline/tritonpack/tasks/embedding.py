@@ -44,7 +44,7 @@ class Embedding:
         """Pool what the model returns: ``last_hidden_state``, a tensor (batch, seq, d), or (batch, d)."""
         import torch
 
-        class Pooled(torch.nn.Module):
+        class Pooled(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by the type check
             def __init__(self) -> None:
                 super().__init__()
                 self.model = model

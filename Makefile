@@ -1,0 +1,50 @@
+# make demo   sets everything up, builds a real model, serves it, asks it, load-tests it
+# make test   sets everything up and runs the tests (no GPU, no Docker)
+# make check  linters, types, import rules, documentation
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check test-docker format bench schema clean
+
+demo: $(READY)
+	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
+
+test: $(READY)
+	$(BIN)/pytest -m "not docker and not gpu"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(VENV)/stubs $(BIN)/mypy
+	PYTHONPATH=pipeline:clients/python/src $(BIN)/lint-imports
+	$(BIN)/python scripts/check_docs.py
+
+test-docker: $(READY)
+	TRITONPACK_REQUIRE_DOCKER=1 $(BIN)/pytest -m docker tests/docker
+
+bench: $(READY)
+	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/serving.py
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema: $(READY)
+	$(BIN)/python scripts/write_schema.py
+
+clean:
+	rm -rf $(VENV) build reports
+
+# Torch first and alone: on a machine whose pip finds a CPU build of it, nothing later replaces it.
+$(READY): pyproject.toml clients/python/pyproject.toml constraints.txt $(wildcard requirements/*.txt)
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "tritonpack needs Python 3.11 or later"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e clients/python -e '.[build,rtx,loadtest,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/no-deps.txt
+	$(BIN)/python scripts/repair_tensorrt_stubs.py $(VENV)/stubs
+	touch $@
