@@ -46,7 +46,7 @@ backend: "python"
 max_batch_size: 8
 input [{ name: "text", data_type: TYPE_STRING, dims: [1] }]
 output [{ name: "tokens", data_type: TYPE_INT64, dims: [-1] }]
-instance_group [{ kind: KIND_CPU }]
+instance_group [{ kind: KIND_CPU, count: 1 }]
 """
 
 _ENCODER = """
@@ -59,7 +59,7 @@ batch_input [
   { kind: BATCH_ITEM_SHAPE, target_name: "row_length", data_type: TYPE_INT32, source_input: "tokens" }
 ]
 output [{ name: "embedding", data_type: TYPE_FP32, dims: [4] }]
-instance_group [{ kind: KIND_CPU }]
+instance_group [{ kind: KIND_CPU, count: 1 }]
 dynamic_batching { max_queue_delay_microseconds: 500 }
 """
 
