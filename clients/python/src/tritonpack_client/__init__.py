@@ -1,1 +1,39 @@
 """A typed gRPC client for models that tritonpack serves."""
+
+from tritonpack_client.client import Client
+from tritonpack_client.errors import (
+    AccessDeniedError,
+    DeadlineExceededError,
+    InputTypeError,
+    InvalidInputError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotSupportedError,
+    OverloadedError,
+    RequestCancelledError,
+    ServerFailureError,
+    ServerUnavailableError,
+    TritonClientError,
+    UnexpectedAnswerError,
+)
+from tritonpack_client.limits import ModelLimits, ModelState, TensorSpec
+
+__all__ = [
+    "AccessDeniedError",
+    "Client",
+    "DeadlineExceededError",
+    "InputTypeError",
+    "InvalidInputError",
+    "InvalidRequestError",
+    "ModelLimits",
+    "ModelNotFoundError",
+    "ModelState",
+    "NotSupportedError",
+    "OverloadedError",
+    "RequestCancelledError",
+    "ServerFailureError",
+    "ServerUnavailableError",
+    "TensorSpec",
+    "TritonClientError",
+    "UnexpectedAnswerError",
+]

@@ -1,0 +1,148 @@
+"""Every error that the client raises on purpose.
+
+TritonClientError
+├── InvalidInputError            (also ValueError) what the caller passed can't be sent
+│   └── InputTypeError           (also TypeError) it has the wrong type, e.g. a bare ``str`` for a list
+├── InvalidRequestError          the server refuses the request: shape, type, batch size
+├── ModelNotFoundError           the server doesn't have the model, or hasn't loaded it
+├── AccessDeniedError            the server wants other credentials
+├── NotSupportedError            the server doesn't offer this call
+├── OverloadedError              the server has no room: a full queue, memory
+├── ServerUnavailableError       nobody answers at the endpoint
+├── DeadlineExceededError        no answer in time
+├── RequestCancelledError        the call was cancelled
+├── ServerFailureError           the server or the model broke
+└── UnexpectedAnswerError        an answer came, but not the one that the model's configuration promises
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TritonClientError(Exception):
+    """The root. ``str(error)`` is the whole message: what happened, where, and what to do.
+
+    Args:
+        message: what happened.
+        model: the model of the request, if there is one.
+        endpoint: the server's ``host:port``.
+        hint: what the reader can do about it.
+    """
+
+    def __init__(self, message: str, *, model: str = "", endpoint: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.model = model
+        self.endpoint = endpoint
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Message, then model and endpoint, then the hint."""
+        where = [f"model {self.model!r}"] if self.model else []
+        where += [f"at {self.endpoint}"] if self.endpoint else []
+        text = f"{self.message} ({' '.join(where)})" if where else self.message
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class InvalidInputError(TritonClientError, ValueError):
+    """What the caller passed can't be sent."""
+
+
+class InputTypeError(InvalidInputError, TypeError):
+    """What the caller passed has the wrong type."""
+
+
+class InvalidRequestError(TritonClientError):
+    """The server refuses the request: shape, type, batch size."""
+
+
+class ModelNotFoundError(TritonClientError):
+    """The server doesn't have the model, or hasn't loaded it."""
+
+
+class AccessDeniedError(TritonClientError):
+    """The server wants other credentials."""
+
+
+class NotSupportedError(TritonClientError):
+    """The server doesn't offer this call."""
+
+
+class OverloadedError(TritonClientError):
+    """The server has no room for the request."""
+
+
+class ServerUnavailableError(TritonClientError):
+    """Nobody answers at the endpoint."""
+
+
+class DeadlineExceededError(TritonClientError):
+    """No answer came within the time that the caller gave."""
+
+
+class RequestCancelledError(TritonClientError):
+    """The call was cancelled."""
+
+
+class ServerFailureError(TritonClientError):
+    """The server or the model broke while it answered."""
+
+
+class UnexpectedAnswerError(TritonClientError):
+    """An answer came, but not the one that the model's configuration promises."""
+
+
+_HINT_SERVER = "Is the server running there? `tritonpack status` shows the servers on this machine"
+_HINT_REQUEST = "Compare the request with `Client.limits(model)`"
+_HINT_LOG = "The server's log has the cause"
+
+ERROR_FROM_STATUS: Mapping[str, tuple[type[TritonClientError], str]] = {
+    # A failure that says OK is no success: the transport broke its own rules.
+    "OK": (UnexpectedAnswerError, _HINT_LOG),
+    "CANCELLED": (RequestCancelledError, ""),
+    "UNKNOWN": (ServerFailureError, _HINT_LOG),
+    "INVALID_ARGUMENT": (InvalidRequestError, _HINT_REQUEST),
+    "DEADLINE_EXCEEDED": (
+        DeadlineExceededError,
+        "Give the call more time (`timeout_s`), or the server less load",
+    ),
+    "NOT_FOUND": (ModelNotFoundError, "`Client.models()` lists what the server has"),
+    "ALREADY_EXISTS": (InvalidRequestError, _HINT_REQUEST),
+    "PERMISSION_DENIED": (AccessDeniedError, "Check the credentials"),
+    "UNAUTHENTICATED": (AccessDeniedError, "Check the credentials"),
+    "RESOURCE_EXHAUSTED": (OverloadedError, "Send fewer requests at once, or smaller ones"),
+    "FAILED_PRECONDITION": (InvalidRequestError, _HINT_REQUEST),
+    "ABORTED": (ServerFailureError, _HINT_LOG),
+    "OUT_OF_RANGE": (InvalidRequestError, _HINT_REQUEST),
+    "UNIMPLEMENTED": (NotSupportedError, "The server may be older than this client, or no Triton at all"),
+    "INTERNAL": (ServerFailureError, _HINT_LOG),
+    "UNAVAILABLE": (ServerUnavailableError, _HINT_SERVER),
+    "DATA_LOSS": (ServerFailureError, _HINT_LOG),
+}
+"""Name of a gRPC status -> (error class, hint). A test proves that no status is left out.
+
+Source: https://github.com/grpc/grpc/blob/v1.70.0/doc/statuscodes.md
+"""
+
+
+def error_from_status(status: str, message: str, *, model: str = "", endpoint: str = "") -> TritonClientError:
+    """Map a gRPC status to an error.
+
+    Args:
+        status: as tritonclient gives it, ``StatusCode.UNAVAILABLE``, or the name alone.
+        message: the server's, or the transport's, own words.
+        model: the model of the request, if there is one.
+        endpoint: the server's ``host:port``.
+    """
+    name = status.rpartition(".")[2]
+    kind, hint = ERROR_FROM_STATUS.get(name, (ServerFailureError, _HINT_LOG))
+    # Triton answers UNAVAILABLE for a model that it doesn't serve: the endpoint is fine then.
+    if "unknown model" in message:
+        kind, hint = ERROR_FROM_STATUS["NOT_FOUND"]
+    # An unnamed request is announced as "[request id: <id_unknown>]", which tells nobody anything.
+    words = message.removeprefix("[request id: <id_unknown>]").strip().rstrip(".")
+    return kind(words, model=model, endpoint=endpoint, hint=hint)

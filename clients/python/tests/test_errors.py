@@ -1,0 +1,41 @@
+"""Every gRPC status has its error, and an error says where and what to do."""
+
+import grpc
+import pytest
+
+from tritonpack_client import errors
+from tritonpack_client.errors import ERROR_FROM_STATUS, TritonClientError, error_from_status
+
+
+def test_every_grpc_status_is_mapped():
+    assert set(ERROR_FROM_STATUS) == {status.name for status in grpc.StatusCode}
+
+
+@pytest.mark.parametrize("status", list(grpc.StatusCode), ids=str)
+def test_a_status_gives_an_error_with_the_facts(status):
+    error = error_from_status(str(status), "some words.", model="minilm", endpoint="127.0.0.1:8001")
+    assert isinstance(error, TritonClientError)
+    assert (error.message, error.model, error.endpoint) == ("some words", "minilm", "127.0.0.1:8001")
+    assert str(error).startswith("some words (model 'minilm' at 127.0.0.1:8001)")
+    assert error.hint in str(error)
+
+
+def test_an_unknown_status_is_still_an_error_of_ours():
+    assert isinstance(error_from_status("", "what?"), errors.ServerFailureError)
+
+
+def test_a_model_that_is_not_served_is_told_apart_from_a_dead_server():
+    words = "Request for unknown model: 'minilm' has no available versions"
+    assert isinstance(error_from_status("StatusCode.UNAVAILABLE", words), errors.ModelNotFoundError)
+    assert isinstance(error_from_status("StatusCode.UNAVAILABLE", "refused"), errors.ServerUnavailableError)
+
+
+def test_an_unnamed_request_is_not_announced():
+    error = error_from_status("StatusCode.INVALID_ARGUMENT", "[request id: <id_unknown>] batch-size must be <= 32")
+    assert error.message == "batch-size must be <= 32"
+
+
+def test_the_tree_in_the_docstring_is_complete():
+    classes = [name for name, item in vars(errors).items() if isinstance(item, type)]
+    assert classes
+    assert [name for name in classes if name not in (errors.__doc__ or "")] == []
