@@ -82,6 +82,10 @@ class Stack:
     def inspect(self, template: str) -> str:
         return run("docker", "inspect", "--format", template, self.container).stdout.strip()
 
+    def logs(self) -> str:
+        done = run("docker", "logs", self.container)
+        return done.stdout + done.stderr
+
     def execute(self, *command: str, user: str = "") -> subprocess.CompletedProcess[str]:
         return run("docker", "exec", "--user", user, self.container, *command)
 
@@ -119,9 +123,7 @@ def wait_until_healthy(container: str) -> float:
             break
         time.sleep(0.5)
     logs = run("docker", "logs", "--tail", "80", container)
-    pytest.fail(
-        f"the container is '{state.stdout.strip()}' after {seconds:.0f} s:\n{logs.stdout}\n{logs.stderr}"
-    )
+    pytest.fail(f"the container is '{state.stdout.strip()}' after {seconds:.0f} s:\n{logs.stdout}\n{logs.stderr}")
 
 
 def readable_by_everyone(repository: Path) -> None:

@@ -48,9 +48,7 @@ def test_the_repository_cannot_be_written(stack):
     mounts = json.loads(stack.inspect("{{json .Mounts}}"))
     write = stack.execute("touch", "/models/tiny/config.pbtxt", user="root")
 
-    assert [(mount["Destination"], mount["RW"]) for mount in mounts if mount["Type"] == "bind"] == [
-        ("/models", False)
-    ]
+    assert [(mount["Destination"], mount["RW"]) for mount in mounts if mount["Type"] == "bind"] == [("/models", False)]
     assert "Read-only file system" in write.stderr
 
 
@@ -65,3 +63,10 @@ def test_it_is_published_on_this_machine_alone(stack):
     ports = json.loads(stack.inspect("{{json .NetworkSettings.Ports}}"))
 
     assert {binding["HostIp"] for bindings in ports.values() for binding in bindings} == {"127.0.0.1"}
+
+
+def test_onnx_runtime_reports_to_nobody(stack):
+    environments = stack.execute("sh", "-c", "cat /proc/[0-9]*/environ").stdout
+
+    assert environments.count("ORT_DISABLE_TELEMETRY=1") >= 4  # init, the server and a stub of each Python model
+    assert "telemetry" not in stack.logs().lower()

@@ -67,9 +67,7 @@ def test_a_server_is_published_on_this_machine_alone(name):
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_no_service_runs_as_root(name):
-    user = (
-        str(SERVICES[name]["user"]).replace("${HOST_UID:-1000}", "1000").replace("${HOST_GID:-1000}", "1000")
-    )
+    user = str(SERVICES[name]["user"]).replace("${HOST_UID:-1000}", "1000").replace("${HOST_GID:-1000}", "1000")
 
     assert user == "1000:1000"
 
@@ -77,6 +75,11 @@ def test_no_service_runs_as_root(name):
 @pytest.mark.parametrize("name", ["triton", "triton-cpu", "builder"])
 def test_no_image_ends_as_root(name):
     assert re.findall(r"(?m)^USER (\S+)", dockerfile(name))[-1] == "1000:1000"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_nothing_is_reported_to_anyone(name):
+    assert "ORT_DISABLE_TELEMETRY=1" in dockerfile(name)
 
 
 @pytest.mark.parametrize("name", SERVERS)
