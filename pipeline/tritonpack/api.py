@@ -25,11 +25,13 @@ from tritonpack.core.store import Store
 from tritonpack.core.tensors import TensorSpec, Tolerance
 from tritonpack.core.versions import identity_of
 from tritonpack.engines import ENGINES, Engine
+from tritonpack.evaluation import DATASETS
+from tritonpack.evaluation._metrics import METRICS
 from tritonpack.precisions import PRECISIONS
 from tritonpack.repository.ensemble import Serving
 from tritonpack.repository.layout import Content
 from tritonpack.sources import SOURCES, Located
-from tritonpack.stages import calibrate, compile, export, lower, raggedize, tokenizer, verify  # noqa: A004
+from tritonpack.stages import calibrate, compile, evaluate, export, lower, raggedize, tokenizer, verify  # noqa: A004
 from tritonpack.stages.package import BuiltTarget, Package, Packaged, package, write_engine
 from tritonpack.tasks import TASKS, Task
 
@@ -223,6 +225,9 @@ def actions_for(recipe: Recipe, target: str, store: Path) -> TargetActions:
     ]
     if executable:
         proofs.append(proof(compiled, engine, gate, f"{spec.engine} {spec.precision}", is_ragged=True))
+    if recipe.gates.accuracy is not None:
+        candidate, runs = (compiled, engine) if executable else (ragged, cpu)
+        proofs.append(_accuracy(recipe, task, exported, candidate, runs, prepared, pads))
     return TargetActions(target, exported, compiled, prepared, tuple(proofs), executable)
 
 
@@ -303,6 +308,52 @@ def _verification(
         ),
         engine.identity(),
         f"verify {name}",
+        proves=candidate,
+    )
+
+
+def _accuracy(
+    recipe: Recipe,
+    task: Task,
+    exported: Action,
+    candidate: Action,
+    engine: Engine,
+    prepared: Action,
+    pads: dict[str, int],
+) -> Action:
+    """The accuracy gate; where the engine can't be executed, the graph that it was compiled from is measured."""
+    spec = recipe.gates.accuracy
+    assert spec is not None  # noqa: S101  the caller asked
+    dataset = DATASETS.get(spec.dataset.kind)
+    name, length, cpu = (
+        f"{spec.metric} of {candidate.description}",
+        recipe.export.max_length,
+        ENGINES.get("onnxruntime"),
+    )
+    return Action(
+        "evaluate",
+        evaluate.VERSION,
+        {"metric": spec.metric, "max_drop": spec.max_drop, "length": length, "pads": pads, "name": name},
+        {
+            "baseline": exported,
+            "candidate": candidate,
+            "tokenizer": prepared,
+            "data": dataset.digest(spec.dataset, recipe.folder),
+        },
+        lambda inputs, out: evaluate.accuracy_from_candidate(
+            inputs,
+            dataset.read(spec.dataset, recipe.folder),
+            engines=(cpu, engine),
+            task=task,
+            metric=(spec.metric, METRICS[spec.metric]),
+            max_drop=spec.max_drop,
+            length=length,
+            pad_id=pads["input_ids"],
+            name=name,
+            out=out,
+        ),
+        f"{engine.identity()} {identity_of('scipy', 'tokenizers', hint=_BUILD_HINT)}",
+        f"evaluate {name}",
         proves=candidate,
     )
 

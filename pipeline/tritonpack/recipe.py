@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from tritonpack import engines, precisions, sources, tasks
+from tritonpack import engines, evaluation, precisions, sources, tasks
 from tritonpack.core.errors import ConfigurationError, RecipeError
 from tritonpack.core.registry import Registry, did_you_mean
 
@@ -47,20 +47,22 @@ def _registered(registry: Registry[Any]) -> tuple[AfterValidator, WithJsonSchema
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": registry.names()})
 
 
+def _one_of(registry: Registry[Any]) -> Any:
+    """The options of every entry, told apart by ``kind``."""
+    options = tuple(entry.options for entry in registry.all().values())
+    return Annotated[Union[options], Field(discriminator="kind")]  # noqa: UP007  made while running
+
+
 if TYPE_CHECKING:
     from tritonpack.core.tensors import Tolerance
 
     SourceSpec = sources.SourceOptions
     TaskSpec = tasks.TaskOptions
+    DatasetSpec = evaluation.DatasetOptions
 else:
-    SourceSpec = Annotated[
-        Union[tuple(source.options for source in sources.SOURCES.all().values())],  # noqa: UP007
-        Field(discriminator="kind"),
-    ]
-    TaskSpec = Annotated[
-        Union[tuple(task.options for task in tasks.TASKS.all().values())],  # noqa: UP007
-        Field(discriminator="kind"),
-    ]
+    SourceSpec = _one_of(sources.SOURCES)
+    TaskSpec = _one_of(tasks.TASKS)
+    DatasetSpec = _one_of(evaluation.DATASETS)
 
 
 class Spec(BaseModel):
@@ -117,9 +119,18 @@ class ParitySpec(Spec):
     mean_cosine: float | None = Field(None, ge=-1, le=1, description="Least mean cosine over the rows.")
 
 
+class AccuracySpec(Spec):
+    """The task's own metric on labelled data; every target is measured against FP32."""
+
+    dataset: DatasetSpec
+    metric: Literal["pearson", "spearman"] = Field("spearman", description="Of the model's scores and the ratings.")
+    max_drop: float = Field(ge=0, description="How far the metric may fall below FP32's, in its own units.")
+
+
 class GatesSpec(Spec):
     """Budgets that a candidate must keep, or the build stops with exit code 4."""
 
+    accuracy: AccuracySpec | None = None
     parity: dict[str, ParitySpec] = Field(default={}, description="By target name: the numerical budget.")
 
 
@@ -233,8 +244,7 @@ def recipe_schema() -> dict[str, Any]:
 
 def _problem(item: Any) -> tuple[str, str, str]:
     """One validation error as (field, what is wrong, hint)."""
-    kinds = {*sources.SOURCES.names(), *tasks.TASKS.names()}
-    place = [str(part) for index, part in enumerate(item["loc"]) if not (index == 1 and part in kinds)]
+    place = _place(item["loc"])
     where = ".".join(place) or "recipe"
     match item["type"]:
         case "extra_forbidden":
@@ -256,6 +266,17 @@ def _problem(item: Any) -> tuple[str, str, str]:
             return where, str(item["ctx"]["error"]), ""
         case _:
             return where, f"{item['msg']} (it is {item['input']!r})", ""
+
+
+def _place(location: tuple[int | str, ...]) -> list[str]:
+    """Where a value stands in the document: pydantic's location without the kinds it chose among."""
+    kinds: dict[str, Registry[Any]] = {"source": sources.SOURCES, "task": tasks.TASKS, "dataset": evaluation.DATASETS}
+    parts = [str(part) for part in location]
+    return [
+        part
+        for before, part in zip(["", *parts], parts, strict=False)
+        if before not in kinds or part not in kinds[before].names()
+    ]
 
 
 def _known_keys(place: list[str]) -> set[str]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from tritonpack.core.errors import TritonpackError
 
+_PIPE_WIDTH = 140
+"""Columns of a table that is written to a file or a pipe, where nobody can widen the window."""
+
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
@@ -26,12 +29,12 @@ def json_option(command: F) -> F:
 
 def stdout() -> Console:
     """The console for results."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def stderr() -> Console:
     """The console for progress, warnings and errors; it never mixes with ``--json``."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
 
 
 def print_json(document: Any) -> None:

@@ -119,3 +119,15 @@ def write(repository: Path, recipe: str, entry: dict[str, Any], files: dict[str,
 
 def _holds(path: Path, content: Content) -> bool:
     return path.is_file() and path.stat().st_size == content.size and digest_of_file(path) == content.digest
+
+
+def damaged_files(repository: Path, recipe: str) -> dict[str, str]:
+    """Files of a recipe that aren't what the manifest says: path -> ``missing`` or ``changed``."""
+    listed = read_manifest(repository)["recipes"][recipe]["files"]
+    found = {}
+    for path, entry in listed.items():
+        if not (repository / path).is_file():
+            found[path] = "missing"
+        elif not _holds(repository / path, Content(entry["sha256"], entry["size"], bytes)):
+            found[path] = "changed"
+    return found

@@ -45,7 +45,7 @@ def calibration_from_texts(
     rows = sorted((encoding.ids for encoding in tokenizer.encode_batch(lines)), key=len)
     chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(samples, len(rows))).round().astype(int)]
     batches = [chosen[begin : begin + _BATCH] for begin in range(0, len(chosen), _BATCH)]
-    write_reference([Case(_padded(batch, pad_id), {}) for batch in batches], out)
+    write_reference([Case(padded(batch, pad_id), {}) for batch in batches], out)
     return {"texts": len(chosen), "tokens": sum(map(len, chosen)), "longest": len(chosen[-1])}
 
 
@@ -54,7 +54,8 @@ def read_calibration(path: Path) -> list[Tensors]:
     return [case.inputs for case in read_reference(path)]
 
 
-def _padded(rows: list[list[int]], pad_id: int) -> Tensors:
+def padded(rows: list[list[int]], pad_id: int) -> Tensors:
+    """Rows of ids as ``input_ids, attention_mask: (rows, longest) int64``."""
     width = max(map(len, rows))
     lengths = np.array([[len(row)] for row in rows])
     ids = np.array([row + [pad_id] * (width - len(row)) for row in rows], dtype=np.int64)

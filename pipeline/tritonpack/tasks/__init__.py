@@ -50,5 +50,8 @@ class Task(Protocol):
     def agreement(self, reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
         """How far a candidate's output is from the reference's."""
 
+    def pair_scores(self, left: Tensors, right: Tensors) -> NDArray[Any]:
+        """How alike each row of ``left`` is to the same row of ``right``: ``(n,)``, greater is more alike."""
+
 
 TASKS: Registry[Task] = Registry("tritonpack.tasks", "TASK")

@@ -70,6 +70,13 @@ class Embedding:
         """Element errors and the cosine of each vector."""
         return agreement_of(reference, candidate)
 
+    def pair_scores(self, left: Tensors, right: Tensors) -> NDArray[Any]:
+        """The cosine of the two vectors."""
+        output = self.answers["embedding"]
+        one, other = left[output], right[output]
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        return np.asarray((one * other).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny))
+
 
 TASK = Embedding()
 
