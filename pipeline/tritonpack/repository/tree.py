@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -15,7 +16,6 @@ from tritonpack.core.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -26,24 +26,34 @@ def replacing(folder: Path) -> Iterator[Path]:
     """Give a copy of ``folder`` to change; when the block ends without an error it takes its place.
 
     Unchanged files are hard links, so a file must be unlinked before it is written; `put` does that.
-    A process that reads the folder meanwhile sees the old tree or the new one, never a mixture.
+    A process that reads the folder meanwhile sees the old tree or the new one, never a mixture. Only a
+    folder that is a mount point can't change its name: there, each folder in it is exchanged in turn.
 
     Raises:
         StoreError: the disk is full or can't be written; the folder is as it was.
     """
     folder = folder.resolve()
-    staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
+    beside = _beside(folder)
+    staging = beside / f".{folder.name}.{os.getpid()}.new"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside.mkdir(parents=True, exist_ok=True)
         with locked(folder):
-            _remove_leftovers(folder)
-            if folder.exists():
-                shutil.copytree(folder, staging, copy_function=_link, symlinks=True)
-            else:
-                staging.mkdir()
+            _remove_leftovers(folder, beside)
+            staging.mkdir()
             try:
+                if folder.exists():
+                    shutil.copytree(
+                        folder,
+                        staging,
+                        copy_function=_link,
+                        ignore=shutil.ignore_patterns(f".{folder.name}.*"),
+                        dirs_exist_ok=True,
+                    )
                 yield staging
-                _exchange(staging, folder)
+                if beside == folder:
+                    _exchange_children(staging, folder)
+                else:
+                    _exchange(staging, folder)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
@@ -58,8 +68,22 @@ def replacing(folder: Path) -> Iterator[Path]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder against another writer."""
-    with FileLock(folder.parent / f".{folder.name}.lock"):
+    with FileLock(_beside(folder) / f".{folder.name}.lock"):
         yield
+
+
+def _beside(folder: Path) -> Path:
+    """Where the new tree grows: on the folder's own file system."""
+    return folder if _is_mount(folder) else folder.parent
+
+
+def _is_mount(folder: Path) -> bool:
+    """Whether a folder is a mount point; a bind mount of the same file system shows only in the kernel's list."""
+    mounts = Path("/proc/self/mountinfo")
+    if not mounts.exists():
+        return folder.is_mount()
+    points = (line.split()[4] for line in mounts.read_text().splitlines())
+    return os.fspath(folder) in {point.replace("\\040", " ") for point in points}
 
 
 def put(path: Path, content: bytes | Path) -> None:
@@ -87,11 +111,10 @@ def _exchange(new: Path, current: Path) -> None:
     if not current.exists():
         new.rename(current)
         return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2"):
-        arguments = (_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(current), _RENAME_EXCHANGE)
-        if libc.renameat2(*arguments) == 0:
-            return
+    libc = ctypes.CDLL(None)
+    names = (_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(current))
+    if hasattr(libc, "renameat2") and libc.renameat2(*names, _RENAME_EXCHANGE) == 0:
+        return
     aside = current.parent / f".{current.name}.{os.getpid()}.old"
     current.rename(aside)
     try:
@@ -102,11 +125,17 @@ def _exchange(new: Path, current: Path) -> None:
     aside.rename(new)
 
 
-def _remove_leftovers(folder: Path) -> None:
+def _exchange_children(new: Path, current: Path) -> None:
+    """Swap what two folders hold, entry by entry; a repository's own entries are only ever added to."""
+    for entry in list(new.iterdir()):
+        _exchange(entry, current / entry.name)
+
+
+def _remove_leftovers(folder: Path, beside: Path) -> None:
     """Remove the trees of builds that were killed; we hold the lock, so nobody is writing one."""
-    for leftover in folder.parent.glob(f".{folder.name}.*.new"):
+    for leftover in beside.glob(f".{folder.name}.*.new"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for aside in folder.parent.glob(f".{folder.name}.*.old"):
+    for aside in beside.glob(f".{folder.name}.*.old"):
         with suppress(OSError):
             if folder.exists():
                 shutil.rmtree(aside, ignore_errors=True)

@@ -77,7 +77,7 @@ def accuracy_from_candidate(
     if not candidate >= baseline - max_drop:
         raise VerificationError(
             f"{name}: {label} falls from {baseline:.4f} (FP32) to {candidate:.4f}, more than the {max_drop:g} allowed",
-            hint="Choose a safer precision for this target, or raise gates.accuracy.max_drop if the loss is acceptable.",
+            hint="Choose a safer precision for this target, or raise gates.accuracy.max_drop if that is acceptable.",
             metric=label,
             candidate=name,
         )
