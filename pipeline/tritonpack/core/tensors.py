@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -67,19 +68,21 @@ class Agreement:
 def agreement_of(reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
     """Compare two arrays of the same shape ``(..., d)``.
 
-    A NaN or infinity on the candidate's side gives an infinite error and a cosine of -1, so that no
-    gate can let it pass; two rows of zeros have a cosine of 1.
+    A NaN or infinity on either side gives an infinite error and a cosine of -1, which no gate lets
+    pass; two rows of zeros have a cosine of 1.
     """
     expected = np.asarray(reference, dtype=np.float64)
     actual = np.asarray(candidate, dtype=np.float64)
     expected_rows = expected.reshape(-1, expected.shape[-1])
     actual_rows = actual.reshape(-1, actual.shape[-1])
-    finite = np.asarray(np.isfinite(actual_rows).all(axis=1))
-    difference = np.where(np.isfinite(actual), np.abs(expected - np.nan_to_num(actual)), np.inf)
-    safe_rows = np.where(finite[:, None], actual_rows, 0.0)
-    norms = np.linalg.norm(expected_rows, axis=1) * np.linalg.norm(safe_rows, axis=1)
-    products = (expected_rows * safe_rows).sum(axis=1)
-    both_zero = ~expected_rows.any(axis=1) & ~safe_rows.any(axis=1)
+    numbers = np.isfinite(expected_rows) & np.isfinite(actual_rows)
+    finite = np.asarray(numbers.all(axis=1))
+    expected_rows = np.where(finite[:, None], expected_rows, 0.0)
+    actual_rows = np.where(finite[:, None], actual_rows, 0.0)
+    difference = np.where(numbers, np.abs(expected_rows - actual_rows), np.inf)
+    norms = np.linalg.norm(expected_rows, axis=1) * np.linalg.norm(actual_rows, axis=1)
+    products = (expected_rows * actual_rows).sum(axis=1)
+    both_zero = ~expected_rows.any(axis=1) & ~actual_rows.any(axis=1)
     cosine = np.where(both_zero, 1.0, products / np.where(norms > 0, norms, 1.0))
     cosine = np.where(finite, cosine, -1.0)
     return Agreement(
@@ -119,6 +122,8 @@ class Tolerance:
 
     def violation(self, agreement: Agreement) -> str:
         """The first bound that the agreement breaks, as a sentence, or an empty string."""
+        if not math.isfinite(agreement.max_abs_error):
+            return "it holds NaN or infinity, which no gate allows"
         if self.max_abs_error is not None and not agreement.max_abs_error <= self.max_abs_error:
             return f"maximum error {agreement.max_abs_error:.3g} is over the gate {self.max_abs_error:g}"
         if self.min_cosine is not None and not agreement.min_cosine >= self.min_cosine:

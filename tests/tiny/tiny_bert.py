@@ -1,0 +1,117 @@
+"""A BERT of two small layers, made in code: the same bytes every time, no download."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORDS = (
+    "the", "a", "an", "how", "do", "i", "deploy", "model", "neural", "network", "cat", "sat", "on", "mat", "dog", "ran",
+    "over", "hill", "server", "sends", "answer", "text", "longer", "than", "one", "word", "and", "shorter", "two",
+    "three", "four", "five", "six", "seven", "eight", "nine", "ten", "red", "green", "blue", "small", "large", "quick",
+)  # fmt: skip
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+POSITIONS = 64
+HIDDEN = 32
+
+TARGETS: dict[str, dict[str, Any]] = {
+    "fp32": {"engine": "onnxruntime", "precision": "fp32"},
+    "fp16": {"engine": "onnxruntime", "precision": "fp16"},
+    "int8_dynamic": {"engine": "onnxruntime", "precision": "int8_dynamic"},
+    "int8": {"engine": "onnxruntime", "precision": "int8"},
+    "rtx_fp32": {"engine": "tensorrt_rtx", "precision": "fp32"},
+    "rtx_fp16": {"engine": "tensorrt_rtx", "precision": "fp16"},
+    "rtx_int8": {"engine": "tensorrt_rtx", "precision": "int8"},
+}
+
+
+def vocabulary() -> list[str]:
+    """About two hundred tokens: special ones, words, and letters with their continuations."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
+    words = [word for word in dict.fromkeys(WORDS) if len(word) > 1]
+    return [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """Write ``tokenizer.json`` and return its path."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import TemplateProcessing
+
+    words = {token: index for index, token in enumerate(vocabulary())}
+    tokenizer = Tokenizer(WordPiece(words, unk_token="[UNK]"))  # noqa: S106  not a password
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")]
+    )
+    # As many published tokenizers do; the build has to take both out.
+    tokenizer.enable_padding(pad_id=0, pad_token="[PAD]", length=16)  # noqa: S106  not a password
+    tokenizer.enable_truncation(16)
+    path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def tiny_bert(seed: int = 0) -> Any:
+    """The model, with weights from a seed."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=len(vocabulary()),
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=0,
+        # The usual 0.02 makes every sentence alike after pooling; wider weights tell them apart.
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return BertModel(config).eval()
+
+
+def write_bert(folder: Path, seed: int = 0) -> Path:
+    """Write the model as a Hugging Face directory and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny_bert(seed).save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+def write_texts(folder: Path) -> Path:
+    """Write calibration texts of several lengths."""
+    lines = [" ".join(WORDS[(7 * row + i) % len(WORDS)] for i in range(1 + row % 29)) for row in range(64)]
+    path = folder / "texts.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def recipe_document(model: Path, texts: Path, **changes: Any) -> dict[str, Any]:
+    """A recipe of every target, as data."""
+    return {
+        "name": "tiny",
+        "source": {"kind": "huggingface", "model": str(model)},
+        "task": {"kind": "embedding"},
+        "export": {"max_length": 48},
+        "targets": TARGETS,
+        "calibration": {"texts": str(texts), "samples": 64},
+        "serving": {"max_batch": 8, "threads": 1},
+        **changes,
+    }
+
+
+def write_recipe(path: Path, document: dict[str, Any]) -> Path:
+    """Write a recipe document as YAML."""
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False), encoding="utf-8")
+    return path
