@@ -165,7 +165,7 @@ def _print_build(name: str, result: Build) -> None:
 
 def _verification_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     if "metric" in report:
-        change = f"{report['baseline']:.4f} -> {report['candidate_value']:.4f}"
+        change = f"{report['metric']} {report['baseline']:.4f} -> {report['candidate_value']:.4f}"
         return [(report["candidate"], change, "", f"drop<={report['max_drop']:g}", report["status"])]
     if "outputs" not in report:
         return [(report["candidate"], "", "", "", report["status"])]
