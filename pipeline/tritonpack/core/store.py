@@ -10,6 +10,8 @@ import errno
 import json
 import logging
 import os
+import re
+import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from tritonpack.core.action import Facts
 
 _log = logging.getLogger(__name__)
+_DIGEST = re.compile("[0-9a-f]{64}")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ACCESS = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class Store:
         """The record of a key whose blob is there and untouched, or None."""
         path = self._actions / f"{key}.json"
         try:
-            record = Record(**json.loads(path.read_text()))
+            with _accessing(self.root):
+                record = _record_from(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
@@ -95,10 +100,14 @@ class Store:
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:
         """Hold the key, so that of two builds one runs the action and the other finds it done."""
-        with _writing(self.root):
+        lock = FileLock(self._locks / f"{key}.lock")
+        with _accessing(self.root):
             self._locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._locks / f"{key}.lock"):
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -107,7 +116,7 @@ class Store:
         Raises:
             StoreError: the disk is full or can't be written.
         """
-        with _writing(self.root):
+        with _accessing(self.root):
             self._tmp.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
             with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self._tmp) as folder:
@@ -121,7 +130,7 @@ class Store:
         """
         digest = digest_of_file(artifact)
         blob = self.blob(digest)
-        with _writing(self.root):
+        with _accessing(self.root):
             for folder in (self._actions, self._blobs):
                 folder.mkdir(parents=True, exist_ok=True)
             artifact.chmod(0o444)
@@ -171,11 +180,14 @@ class Store:
         for folder in self._tmp.iterdir():
             pid, _, _ = folder.name.partition("-")
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                _remove_tree(folder)
+                # Another build may be removing it too.
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    folder.unlink()
 
 
 @contextmanager
-def _writing(root: Path) -> Iterator[None]:
+def _accessing(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -185,13 +197,21 @@ def _writing(root: Path) -> Iterator[None]:
                 hint="Free some space, or give another folder with --store. What was stored before is intact.",
                 store=str(root),
             ) from error
-        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM} and str(root) in str(error.filename):
+        if error.errno in _NO_ACCESS and str(root) in str(error.filename):
             raise StoreError(
-                f"the store {root} can't be written: {error.strerror}",
+                f"the store {root} can't be used: {error.strerror}",
                 hint="Give a folder that you may write with --store.",
                 store=str(root),
             ) from error
         raise
+
+
+def _record_from(text: str) -> Record:
+    """Read a record; anything but what `Store.commit` writes is a ValueError or a TypeError."""
+    record = Record(**json.loads(text))
+    if not (isinstance(record.digest, str) and isinstance(record.facts, dict) and _DIGEST.fullmatch(record.digest)):
+        raise ValueError(text)
+    return record
 
 
 def _write_text(path: Path, text: str, scratch: Path) -> None:
@@ -202,13 +222,3 @@ def _write_text(path: Path, text: str, scratch: Path) -> None:
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-def _remove_tree(path: Path) -> None:
-    if path.is_dir():
-        for child in path.iterdir():
-            _remove_tree(child)
-        with suppress(OSError):
-            path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
