@@ -7,7 +7,10 @@ only way since TensorRT 11 and works from 10.12 on. The code is checked against 
 from __future__ import annotations
 
 import importlib
+import os
 import platform
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tritonpack.core.errors import CompileError
@@ -15,7 +18,7 @@ from tritonpack.core.versions import version_of
 from tritonpack.engines._cuda import compute_capability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import tensorrt
@@ -72,12 +75,15 @@ class TensorRTEngine:
         config = builder.create_builder_config()
         shapes = builder.create_optimization_profile()
         for name, allowed in profile.items():
-            shapes.set_shape(name, *(trt.Dims(list(shape)) for shape in (allowed.least, allowed.best, allowed.greatest)))
+            shapes.set_shape(
+                name, *(trt.Dims(list(shape)) for shape in (allowed.least, allowed.best, allowed.greatest))
+            )
         config.add_optimization_profile(shapes)
         timings = cache / f"timings-{self.distribution}-{self._version()}-{self.plan_capability()}.bin"
         timing_cache = config.create_timing_cache(timings.read_bytes() if timings.exists() else b"")
         config.set_timing_cache(timing_cache, ignore_mismatch=False)
-        plan = builder.build_serialized_network(network, config)
+        with _standard_output_kept_clean():
+            plan = builder.build_serialized_network(network, config)
         if plan is None:
             reason = "; ".join(logger.errors) or "no reason given"
             raise CompileError(f"{self.distribution} can't compile the graph: {reason}", hint=_operator_hint())
@@ -118,6 +124,19 @@ class TensorRTSession:
     def __del__(self) -> None:
         """Give the GPU's memory back."""
         self._runner.deactivate()
+
+
+@contextmanager
+def _standard_output_kept_clean() -> Iterator[None]:
+    """Send what the compiler prints past its logger to standard error: standard output is for results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _platform() -> str:
