@@ -20,8 +20,7 @@ from tritonpack.core.errors import RecipeError, UnsupportedError
 from tritonpack.core.resources import path_from_location
 from tritonpack.core.versions import identity_of
 from tritonpack.engines import ENGINES, Engine
-from tritonpack.evaluation import DATASETS
-from tritonpack.evaluation._metrics import METRICS
+from tritonpack.evaluation import DATASETS, METRICS
 from tritonpack.precisions import PRECISIONS, Precision
 from tritonpack.sources import SOURCES, Located
 from tritonpack.stages import calibrate, compile, evaluate, export, lower, raggedize, tokenizer, verify  # noqa: A004

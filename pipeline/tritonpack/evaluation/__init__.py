@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from tritonpack.core.registry import Registry
+from tritonpack.evaluation._metrics import METRICS
+
+__all__ = ["DATASETS", "METRICS", "Dataset", "DatasetOptions", "RatedPairs"]
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -99,7 +99,7 @@ def _failure(name: str, output: str, case: Case, index: int, row: int, violation
     batch, length = case.inputs[MASK].shape
     tokens = row_lengths(case.inputs[MASK])[row] if row < batch else length
     return VerificationError(
-        f"{name}: output '{output}' is not PyTorch's any more: {violation} "
+        f"{name}: output '{output}' no longer agrees with PyTorch: {violation} "
         f"(input {index}: {batch} rows of up to {length} tokens; worst row {row}, {tokens} tokens)",
         hint="Choose a safer precision for this target (int8 -> int8_dynamic -> fp16 -> fp32), or, if the loss is "
         "acceptable, say so in gates.parity.",
