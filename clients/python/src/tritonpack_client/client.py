@@ -102,6 +102,15 @@ class Client:
                 )
             time.sleep(_POLL_INTERVAL_S)
 
+    def server(self) -> str:
+        """Name and version of the server, e.g. ``triton 2.51.0``.
+
+        Raises:
+            TritonClientError: the server didn't answer.
+        """
+        answer = self._transport.call("get_server_metadata", timeout_s=self.timeout_s)
+        return f"{answer.name} {answer.version}"
+
     def models(self) -> list[ModelState]:
         """List the models of the server's repository, in alphabetical order, loaded or not.
 

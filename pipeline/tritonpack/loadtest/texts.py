@@ -1,0 +1,94 @@
+"""The texts that a load test sends, and the file that perf_analyzer reads them from."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tritonpack.core.errors import ConfigurationError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tritonpack_client import ModelLimits, TensorSpec
+
+DEFAULT_TEXTS = Path(__file__).with_name("texts.txt")
+_SEED = 20
+
+
+@dataclass(frozen=True)
+class TextSummary:
+    """What the texts are like, for the report.
+
+    Attributes:
+        source: the file's name.
+        count: number of texts.
+        words_mean: words (separated by blanks) in a text.
+        words_max: in the longest.
+    """
+
+    source: str
+    count: int
+    words_mean: float
+    words_max: int
+
+
+def texts_from_file(path: Path) -> list[str]:
+    """Read one text a line; empty lines are left out.
+
+    Raises:
+        SourceError: the file can't be read, isn't UTF-8 or holds no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}", hint="--texts takes a file with one text a line") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} isn't UTF-8: byte {error.start}", hint="convert it with iconv") from error
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise SourceError(f"{path} holds no text", hint="--texts takes a file with one text a line")
+    return texts
+
+
+def summary_from_texts(texts: Sequence[str], source: str) -> TextSummary:
+    """Say what the texts are like."""
+    words = [len(text.split()) for text in texts]
+    return TextSummary(source, len(texts), round(sum(words) / len(words), 1), max(words))
+
+
+def text_input(limits: ModelLimits) -> TensorSpec:
+    """Find the one input that takes texts.
+
+    Raises:
+        ConfigurationError: the model has another number of inputs, or its input is no text.
+    """
+    if len(limits.inputs) == 1 and limits.inputs[0].datatype == "BYTES" and limits.inputs[0].dims in {(1,), (-1,)}:
+        return limits.inputs[0]
+    inputs = ", ".join(f"{spec.name} {spec.datatype} {list(spec.dims)}" for spec in limits.inputs)
+    raise ConfigurationError(
+        f"the load test sends texts, and the model '{limits.model}' takes {inputs}",
+        hint="load-test the ensemble that has this model as a stage",
+        model=limits.model,
+    )
+
+
+def input_data(texts: Sequence[str], name: str) -> dict[str, Any]:
+    """Make the document that ``--input-data`` takes: one text a request, in an order without a pattern.
+
+    The order is shuffled, always in the same way: texts that stand sorted by length in their file would
+    reach the server in batches of equal length, which real traffic never does.
+
+    Source: https://github.com/triton-inference-server/perf_analyzer/blob/main/docs/input_data.md
+    """
+    order = list(texts)
+    random.Random(_SEED).shuffle(order)  # noqa: S311 (no secret, always the same order)
+    return {"data": [{name: {"content": [text], "shape": [1]}} for text in order]}
+
+
+def write_input_data(path: Path, texts: Sequence[str], name: str) -> None:
+    """Write ``input_data`` to a file."""
+    path.write_text(json.dumps(input_data(texts, name), ensure_ascii=False), encoding="utf-8")
