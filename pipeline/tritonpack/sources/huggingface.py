@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -12,10 +15,10 @@ from tritonpack.core.digest import digest_of_files
 from tritonpack.core.errors import MissingExtraError, SourceError
 from tritonpack.core.resources import PACKAGE_PREFIX, path_from_location
 from tritonpack.sources import Located, SourceOptions
-from tritonpack.sources._weights import loading_safely, tokenizer_files
+from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file, tokenizer_files
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _SAFE_WEIGHTS = ("*.safetensors",)
@@ -42,7 +45,7 @@ class HuggingFace:
         config_file = directory / "config.json"
         if not config_file.is_file():
             raise SourceError(f"{directory} holds no config.json", hint="Is it a Hugging Face model directory?")
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = json_from_file(config_file)
         weights = sorted(directory.glob(_SAFE_WEIGHTS[0])) or sorted(directory.glob(_PICKLED_WEIGHTS[0]))
         if not weights:
             raise SourceError(
@@ -73,13 +76,16 @@ class HuggingFace:
         import transformers
 
         transformers.utils.logging.disable_progress_bar()
-        with loading_safely(str(located.handle)):
+        with (
+            loading_safely(str(located.handle)),
+            _readable(located.handle, trusted=options.trust_remote_code) as directory,
+        ):
             model, report = getattr(transformers, auto_class).from_pretrained(
-                located.handle,
+                directory,
                 dtype=torch.float32,
                 output_loading_info=True,
                 trust_remote_code=options.trust_remote_code,
-                weights_only=not options.trust_remote_code,
+                weights_only=True,
                 local_files_only=True,
             )
         missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional_weights))
@@ -106,18 +112,47 @@ def _directory(options: HuggingFaceOptions, folder: Path) -> Path:
     return _snapshot(options)
 
 
+@contextmanager
+def _readable(directory: Path, *, trusted: bool) -> Iterator[Path]:
+    """The model directory; where only a trusted pickle holds the weights, a copy with safe ones.
+
+    `transformers` opens pickled weights without their code, whatever it is told.
+    """
+    pickles = [] if any(directory.glob(_SAFE_WEIGHTS[0])) else sorted(directory.glob(_PICKLED_WEIGHTS[0]))
+    if not (trusted and pickles):
+        yield directory
+        return
+    import torch
+    from safetensors.torch import save_file
+
+    state = {name: value for file in pickles for name, value in state_from_file(file, allow_pickle=True).items()}
+    tensors = {name: value.clone().contiguous() for name, value in state.items() if isinstance(value, torch.Tensor)}
+    with TemporaryDirectory() as name:
+        copy = Path(name) / directory.name
+        copy.mkdir()
+        for file in (*directory.glob("*.json"), *directory.glob("*.py")):
+            if not file.name.endswith(".index.json"):
+                shutil.copy(file, copy)
+        save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+        yield copy
+
+
 def _snapshot(options: HuggingFaceOptions) -> Path:
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+        from huggingface_hub import errors, snapshot_download
     except ImportError as error:
         raise MissingExtraError("huggingface_hub isn't installed", hint="pip install 'tritonpack[build]'") from error
-    from pathlib import Path
 
     wanted = ["config.json", "tokenizer*", "special_tokens_map.json", *_SAFE_WEIGHTS, *_PICKLED_WEIGHTS, "*.py"]
     try:
         return Path(snapshot_download(options.model, revision=options.revision, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        OSError,
+    ) as error:
         raise SourceError(
             f"model '{options.model}' is neither a directory here nor can it be had from the hub: "
             f"{str(error).splitlines()[0]}",

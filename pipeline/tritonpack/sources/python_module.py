@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -15,11 +15,10 @@ from tritonpack.core.digest import digest_of_file, digest_of_files, digest_of_js
 from tritonpack.core.errors import SourceError
 from tritonpack.core.resources import path_from_location
 from tritonpack.sources import Located, SourceOptions
-from tritonpack.sources._weights import loading_safely, state_from_file, tokenizer_files
+from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file, tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 class PythonModuleOptions(SourceOptions):
@@ -57,7 +56,7 @@ class PythonModule:
             "factory": options.factory,
             "arguments": options.arguments,
         }
-        vocabulary = json.loads(files[0].read_text(encoding="utf-8")).get("model", {}).get("vocab", ())
+        vocabulary = json_from_file(files[0]).get("model", {}).get("vocab", ())
         return Located(
             config={"vocab_size": len(vocabulary), **options.config},
             weights_digest=digest_of_json(parts),
@@ -95,38 +94,61 @@ class PythonModule:
 SOURCE = PythonModule()
 
 
+_imported_before: set[str] = set()
+"""Modules beside recipes that were imported by an earlier block; the next one reads them again."""
+
+
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let modules beside the recipe be imported, for the length of the block."""
+    """Let modules beside the recipe be imported, for the length of the block.
+
+    Each block reads their files again: another recipe may have a module of the same name, and what
+    was digested has to be what is called.
+    """
+    for name in _imported_before:
+        sys.modules.pop(name, None)
+    _imported_before.clear()
+    others = set(sys.modules)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        beside = (name for name in set(sys.modules) - others if _is_below(sys.modules[name], folder))
+        _imported_before.update(beside)
+
+
+def _is_below(module: Any, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and folder in Path(file).parents
 
 
 def _source_files(factory: str, folder: Path) -> tuple[Path, list[Path]]:
-    """The root and every Python file of the module's top package, or the module alone."""
-    from pathlib import Path
+    """The root and every Python file that the factory's numbers may come from.
 
+    Of a package all its files; of a module beside the recipe those beside it too, since it may
+    import them; of a module installed elsewhere its own.
+    """
     module = factory.partition(":")[0]
+    top = module.partition(".")[0]
     with _importable(folder):
         try:
-            spec = importlib.util.find_spec(module)
+            found = importlib.util.find_spec(module) is not None
         except ModuleNotFoundError:
-            spec = None
-    if spec is None or spec.origin is None:
+            found = False
+        spec = importlib.util.find_spec(top) if found else None
+    if spec is None:
         raise SourceError(
             f"factory {factory}: there is no module '{module}'",
-            hint=f"Install it, or put {module.partition('.')[0]}.py beside the recipe, in {folder}.",
+            hint=f"Install it, or put {top}.py beside the recipe, in {folder}.",
             field="source.factory",
         )
-    origin = Path(spec.origin)
-    if "." not in module and not spec.submodule_search_locations:
-        return origin.parent, [origin]
-    root = origin.parents[module.count(".")] if not spec.submodule_search_locations else origin.parent
-    return root, sorted(root.rglob("*.py"))
+    if spec.submodule_search_locations:
+        root = Path(next(iter(spec.submodule_search_locations)))
+        return root, sorted(root.rglob("*.py"))
+    origin = Path(spec.origin or "")
+    return origin.parent, sorted(folder.glob("*.py")) if origin.parent == folder else [origin]
 
 
 def _factory(factory: str, folder: Path) -> Callable[..., Any]:
