@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import NoneType
@@ -14,6 +13,7 @@ from tritonpack.repository.config import ModelConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_PLAIN = frozenset(range(ord(" "), ord("~") + 1)) - {ord('"'), ord("\\")}
 HEADER = "# Written by `tritonpack build`; the next build writes it again.\n"
 
 
@@ -49,8 +49,8 @@ def _message(value: Any) -> Iterator[str]:
 
 def _field(name: str, item: Any) -> Iterator[str]:
     if isinstance(item, dict):
-        for key, entry in item.items():
-            yield from _block(name, [f"key: {json.dumps(key)}", *_field("value", entry)])
+        for key, entry in sorted(item.items()):
+            yield from _block(name, [f"key: {_quoted(key)}", *_field("value", entry)])
     elif is_dataclass(item):
         yield from _block(name, list(_message(item)))
     elif isinstance(item, tuple) and item and is_dataclass(item[0]):
@@ -73,7 +73,16 @@ def _scalar(item: Any) -> str:
         return str(item.value)
     if isinstance(item, bool):
         return "true" if item else "false"
-    return json.dumps(item, ensure_ascii=True)
+    return _quoted(item) if isinstance(item, str) else str(item)
+
+
+def _quoted(text: str) -> str:
+    """A string of protobuf's text format: bytes that aren't printable ASCII as octal escapes.
+
+    Source: https://protobuf.dev/reference/protobuf/textformat-spec/#string
+    """
+    parts = (chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(parts)}"'
 
 
 def _default(part: Any) -> Any:
@@ -110,5 +119,8 @@ def _element(item: Any, kind: Any, message: Any, name: str) -> Any:
     if is_dataclass(kind):
         return _value(item, kind)
     if issubclass(kind, Enum):
-        return kind(message.DESCRIPTOR.fields_by_name[name].enum_type.values_by_number[item].name)
+        value = message.DESCRIPTOR.fields_by_name[name].enum_type.values_by_number[item].name
+        if value not in {member.value for member in kind}:
+            raise ConfigurationError(f"{name} is {value}, which tritonpack doesn't write")
+        return kind(value)
     return kind(item)
