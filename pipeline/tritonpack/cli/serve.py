@@ -97,9 +97,7 @@ def _serve_until_interrupted(server: RunningServer) -> None:
     died = server.state.file.exists()
     server.stop()
     if died:
-        raise ServerError(
-            f"the server ended by itself:\n{log_tail(server.log)}", hint=f"its whole log is {server.log}"
-        )
+        raise ServerError(f"the server ended by itself:\n{log_tail(server.log)}", hint=f"its whole log is {server.log}")
 
 
 def _print_server(server: RunningServer, *, as_json: bool) -> None:
@@ -116,12 +114,8 @@ def _print_status(status: ServerStatus) -> None:
     title = f"{'ready' if status.ready else 'NOT READY'}: {state.repository} (process {state.pid})"
     console = stdout()
     console.print(table_from_rows(title, ("model", ">version", "state", "reason"), rows))
-    console.print(
-        f"gRPC     {ADDRESS}:{state.grpc_port}", f"HTTP     http://{ADDRESS}:{state.http_port}", sep="\n"
-    )
-    console.print(
-        f"metrics  http://{ADDRESS}:{state.metrics_port}/metrics", f"log      {state.log}", sep="\n"
-    )
+    console.print(f"gRPC     {ADDRESS}:{state.grpc_port}", f"HTTP     http://{ADDRESS}:{state.http_port}", sep="\n")
+    console.print(f"metrics  http://{ADDRESS}:{state.metrics_port}/metrics", f"log      {state.log}", sep="\n")
 
 
 def _document(status: ServerStatus) -> dict[str, Any]:

@@ -109,9 +109,7 @@ def start(options: ServerOptions, progress: Callable[[str], None] | None = None)
     state = _spawn(options, runtime)
     write_state(state)
     try:
-        wait_until_ready(
-            options.http_port, Path(state.log), lambda: state.is_alive, options.startup_timeout_s, models
-        )
+        wait_until_ready(options.http_port, Path(state.log), lambda: state.is_alive, options.startup_timeout_s, models)
     except BaseException:
         stop(state)
         raise

@@ -49,10 +49,6 @@ def _linker_folders(name: str) -> Iterator[Path]:
     for ldconfig in ("/sbin/ldconfig", "/usr/sbin/ldconfig"):
         if Path(ldconfig).is_file():
             listing = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=False).stdout
-            found = [
-                line.rsplit("=>", 1)[1].strip()
-                for line in listing.splitlines()
-                if name in line and "=>" in line
-            ]
+            found = [line.rsplit("=>", 1)[1].strip() for line in listing.splitlines() if name in line and "=>" in line]
             yield from (Path(path).parent for path in found)
             return

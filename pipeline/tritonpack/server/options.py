@@ -96,9 +96,7 @@ def uses_response_cache(options: ServerOptions) -> bool:
     return any(_CACHE_ENABLED.search(text) for text in texts)
 
 
-def command_from_options(
-    options: ServerOptions, runtime: Runtime, backends: Path, shm_prefix: str
-) -> list[str]:
+def command_from_options(options: ServerOptions, runtime: Runtime, backends: Path, shm_prefix: str) -> list[str]:
     """Write the command line of ``tritonserver``.
 
     Args:
@@ -125,10 +123,7 @@ def command_from_options(
         f"--http-port={options.http_port}",
         f"--metrics-address={ADDRESS}",
         f"--metrics-port={options.metrics_port}",
-        *(
-            f"--backend-config={name},shm-region-prefix-name={shm_prefix}"
-            for name in ("python", "onnxruntime")
-        ),
+        *(f"--backend-config={name},shm-region-prefix-name={shm_prefix}" for name in ("python", "onnxruntime")),
     ]
     if options.config_name:
         command.append(f"--model-config-name={options.config_name}")

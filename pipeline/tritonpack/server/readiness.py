@@ -24,9 +24,7 @@ _TIMEOUT_S = 5.0
 # The proxy that a user's environment names is none of this machine's own business.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _FAILED = re.compile(r"[Ff]ailed to load '(?P<model>[^']+)'(?: version \d+)?:\s*(?P<reason>.*)")
-_CONFIG = re.compile(
-    r"^E\d{4} [^\]]*\] \"?(?P<reason>.*\b(?:config|configuration|model)\b.*?)\"?$", re.MULTILINE
-)
+_CONFIG = re.compile(r"^E\d{4} [^\]]*\] \"?(?P<reason>.*\b(?:config|configuration|model)\b.*?)\"?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -127,11 +125,7 @@ def _check_models(states: list[ModelState], log: Path, expected: list[str]) -> N
     causes = [name for name in missing if name in reasons and "depends on" not in reasons[name]]
     model = (causes or missing)[0]
     reason = reasons.get(model) or _reason_from_log(log) or "no reason given"
-    others = (
-        f" (and {len(missing) - 1} more: {', '.join(n for n in missing if n != model)})"
-        if missing[1:]
-        else ""
-    )
+    others = f" (and {len(missing) - 1} more: {', '.join(n for n in missing if n != model)})" if missing[1:] else ""
     raise ModelLoadError(
         f"Triton can't load the model '{model}'{others}: {reason}",
         hint=f"the server was stopped; its log is {log}",

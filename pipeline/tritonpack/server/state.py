@@ -94,9 +94,7 @@ def find_state(grpc_port: int | None) -> ServerState:
     where = "" if grpc_port is None else f" on gRPC port {grpc_port}"
     raise ServerError(
         f"no server that tritonpack started runs{where}",
-        hint=f"running servers have gRPC ports {ports}"
-        if states
-        else "start one: `tritonpack serve --detach`",
+        hint=f"running servers have gRPC ports {ports}" if states else "start one: `tritonpack serve --detach`",
         grpc_ports=[state.grpc_port for state in states],
     )
 

@@ -43,12 +43,8 @@ def status_from_state(state: ServerState) -> ServerStatus:
     except ServerError:
         return ServerStatus(state, ready=False, models=[])
     stubs = count_stubs(state)
-    models = [
-        _with_stubs(model, stubs.get(model.name, 0), state.stubs.get(model.name, 0)) for model in models
-    ]
-    ready = is_ready(state.http_port) and all(
-        model.is_ready for model in models if model.name in state.models
-    )
+    models = [_with_stubs(model, stubs.get(model.name, 0), state.stubs.get(model.name, 0)) for model in models]
+    ready = is_ready(state.http_port) and all(model.is_ready for model in models if model.name in state.models)
     return ServerStatus(state, ready, models)
 
 

@@ -57,10 +57,7 @@ class TritonPythonModel:
         encodings = self.tokenizer.encode_batch_fast(texts) if texts else []
         self._count_truncated(encodings)
         ids = [encoding.ids for encoding in encodings]
-        return [
-            _error(span) if isinstance(span, str) else self._response(ids[span[0] : span[1]])
-            for span in spans
-        ]
+        return [_error(span) if isinstance(span, str) else self._response(ids[span[0] : span[1]]) for span in spans]
 
     def _response(self, ids: list[list[int]]) -> Any:
         longest = max(map(len, ids), default=0)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     Row = dict[str, Array]
 
 _MAX_PADDING_WASTE = 0.25
-_CALL_COST = 24.0
+_CALL_COST = 16.0
+_SPIN_US = "20"
 
 
 class TritonPythonModel:
@@ -52,6 +53,7 @@ class TritonPythonModel:
         )
         self.inputs = [entry["name"] for entry in config["input"]]
         self.ragged = {entry["name"] for entry in config["input"] if entry.get("allow_ragged_batch")}
+        self.longest = next((name for name in self.inputs if name in self.ragged), "")
         self.outputs = [entry["name"] for entry in config["output"]]
         self.batch_inputs = [_batch_input(entry) for entry in config.get("batch_input", [])]
         self.batches = config.get("max_batch_size", 0) > 0
@@ -65,8 +67,7 @@ class TritonPythonModel:
         return run(requests)
 
     def _arrays(self, request: Any) -> Row:
-        tensors = ((name, pb_utils.get_input_tensor_by_name(request, name)) for name in self.inputs)
-        return {name: tensor.as_numpy() for name, tensor in tensors if tensor is not None}
+        return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
 
     def _run_ragged(self, requests: list[Any]) -> list[Any]:
         """Run the rows of all requests in parts of similar length."""
@@ -75,42 +76,41 @@ class TritonPythonModel:
         for request in requests:
             rows += self._rows(self._arrays(request))
             first_row.append(len(rows))
-        ragged_input = next(name for name in self.inputs if name in self.ragged)
-        lengths = np.array([row[ragged_input].size for row in rows])
+        lengths = np.array([row[self.longest].size for row in rows])
         answers: list[list[Array] | str] = [""] * len(rows)
         for part in parts_from_lengths(lengths, self.max_padding_waste, self.call_cost):
             outputs = self._run(self._feeds([rows[row] for row in part]), len(part))
             for place, row in enumerate(part):
-                answers[row] = (
-                    outputs if isinstance(outputs, str) else [out[place : place + 1] for out in outputs]
-                )
+                answers[row] = outputs if isinstance(outputs, str) else [out[place : place + 1] for out in outputs]
         spans = zip(requests, first_row, first_row[1:], strict=False)
         return [self._response(request, answers[begin:end]) for request, begin, end in spans]
 
     def _rows(self, arrays: Row) -> list[Row]:
-        """Cut a request into rows; ragged inputs become flat and lose the padding at their end."""
-        count = next(iter(arrays.values())).shape[0]
+        """Cut a request into rows; ragged inputs lose the batch dimension and the padding at their end."""
+        count = len(next(iter(arrays.values())))
         mask = arrays.get(self.row_mask) if self.row_mask else None
-        if mask is None:
-            lengths, width = None, None
-        else:
-            lengths, width = kept_lengths(mask.reshape(count, -1)), mask.size // max(count, 1)
+        width, lengths = (mask.shape[1], kept_lengths(mask)) if mask is not None else (0, [])
         rows: list[Row] = []
         for index in range(count):
-            row = {name: array[index : index + 1] for name, array in arrays.items()}
-            for name in self.ragged & row.keys():
-                flat = row[name].reshape(-1)
-                row[name] = flat[: lengths[index]] if lengths is not None and flat.size == width else flat
+            row: Row = {}
+            for name, array in arrays.items():
+                if name not in self.ragged:
+                    row[name] = array[index : index + 1]
+                elif mask is not None and array.shape[1:] == (width,):
+                    row[name] = array[index, : lengths[index]]
+                else:
+                    row[name] = array[index]
             rows.append(row)
         return rows
 
     def _feeds(self, rows: Sequence[Row]) -> Row:
-        """Join rows into one call's inputs; each row counts as a request of one row."""
-        feeds = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        """Join rows into one call's inputs, ragged ones flat; each row counts as a request of one row."""
+        feeds = {}
+        for name in rows[0]:
+            pieces = [row[name] for row in rows]
+            feeds[name] = np.concatenate([piece.reshape(-1) for piece in pieces] if name in self.ragged else pieces)
         for kind, source, target, dtype in self.batch_inputs:
-            shapes = [
-                (1, *row[source].shape) if name_is_flat(row[source]) else row[source].shape for row in rows
-            ]
+            shapes = [(1, *row[source].shape) if source in self.ragged else row[source].shape for row in rows]
             feeds[target] = batch_input_value(kind, shapes, dtype)
         return feeds
 
@@ -165,23 +165,20 @@ class TritonPythonModel:
 
 
 def session_options(parameters: dict[str, str]) -> Any:
-    """Make the session's options; spinning is off unless asked for, since it takes a core from the server."""
+    """Make the session's options.
+
+    A thread that waits for the next operator spins for a moment, since waking it costs as much as a small
+    operator; it spins no longer, since it would take the core from the server and the other stubs.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
-    entries = {"session.intra_op.allow_spinning": "0"}
-    entries |= {
-        name: value for name, value in parameters.items() if name.startswith(("session.", "optimization."))
-    }
+    entries = {"session.intra_op.spin_duration_us": _SPIN_US}
+    entries |= {name: value for name, value in parameters.items() if name.startswith(("session.", "optimization."))}
     for name, value in entries.items():
         options.add_session_config_entry(name, value)
     return options
-
-
-def name_is_flat(array: Array) -> bool:
-    """Whether an array is a flattened ragged row rather than a row with its batch dimension."""
-    return array.ndim == 1
 
 
 def _batch_input(entry: dict[str, Any]) -> tuple[str, str, str, Any]:

@@ -6,6 +6,7 @@ its name is ``onnxruntime``, and an ``__init__.py`` would hide the library of th
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,8 @@ def parts_from_lengths(lengths: Array, max_waste: float, call_cost: float) -> li
     Returns:
         For each part the indices of its rows, longest row last.
     """
+    if len(lengths) == 1:
+        return [np.zeros(1, np.int64)]
     order = np.argsort(lengths, kind="stable")
     ends = lengths[order].astype(np.float64)
     rows = len(ends)
@@ -81,7 +84,7 @@ def batch_input_value(kind: str, shapes: Sequence[tuple[int, ...]], dtype: Any) 
 
     Source: https://github.com/triton-inference-server/backend/blob/r24.10/src/backend_input_collector.cc
     """
-    counts = [int(np.prod(shape)) for shape in shapes]
+    counts = [math.prod(shape) for shape in shapes]
     if kind == "BATCH_ELEMENT_COUNT":
         return np.array(counts, dtype)
     if kind == "BATCH_ACCUMULATED_ELEMENT_COUNT":
