@@ -158,7 +158,7 @@ def _print_build(name: str, result: Build) -> None:
         state = "written" if result.packaged.changed else "unchanged"
         console.print(f"model repository {result.repository}: {state}; targets {', '.join(result.packaged.served)}")
         for name_ in result.packaged.dropped:
-            console.print(f"[yellow]target {name_} was removed: it was built from another model; build it again[/]")
+            console.print(f"[yellow]target {name_} was removed: it is of another model, or its file is damaged; build it again[/]")
     for name_, path in result.engine_files.items():
         console.print(f"engine of target {name_} (no Triton backend loads it): {path}")
 

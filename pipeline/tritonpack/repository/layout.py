@@ -46,16 +46,15 @@ def read_manifest(repository: Path) -> dict[str, Any]:
     """
     path = repository / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {"format": FORMAT, "recipes": {}}
     except ValueError as error:
         raise StoreError(f"{path} isn't JSON: {error}", hint="Remove it and build again.") from error
-    if manifest.get("format") != FORMAT:
-        raise StoreError(
-            f"{path} has format {manifest.get('format')}, not {FORMAT}", hint="Update tritonpack, or build elsewhere."
-        )
-    return manifest
+    written = manifest.get("format") if isinstance(manifest, dict) else None
+    if written != FORMAT:
+        raise StoreError(f"{path} has format {written}, not {FORMAT}", hint="Update tritonpack, or build elsewhere.")
+    return dict(manifest)
 
 
 def version_for(repository: Path, model: str, files: dict[str, Content], manifest_files: dict[str, Any]) -> int:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_NOT_WRITABLE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST
+}  # fmt: skip
 
 
 @contextmanager
@@ -35,41 +38,47 @@ def replacing(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     beside = _beside(folder)
     staging = beside / f".{folder.name}.{os.getpid()}.new"
+    with locked(folder):
+        _remove_leftovers(folder, beside)
+        staging.mkdir()
+        try:
+            if folder.exists():
+                shutil.copytree(
+                    folder,
+                    staging,
+                    copy_function=_link,
+                    ignore=shutil.ignore_patterns(f".{folder.name}.*"),
+                    dirs_exist_ok=True,
+                )
+            yield staging
+            if beside == folder:
+                _exchange_children(staging, folder)
+            else:
+                _exchange(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against another writer; who holds it may hold it again.
+
+    Raises:
+        StoreError: the disk is full or can't be written, by the lock or in the block.
+    """
+    folder = folder.resolve()
+    beside = _beside(folder)
     try:
         beside.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
-            _remove_leftovers(folder, beside)
-            staging.mkdir()
-            try:
-                if folder.exists():
-                    shutil.copytree(
-                        folder,
-                        staging,
-                        copy_function=_link,
-                        ignore=shutil.ignore_patterns(f".{folder.name}.*"),
-                        dirs_exist_ok=True,
-                    )
-                yield staging
-                if beside == folder:
-                    _exchange_children(staging, folder)
-                else:
-                    _exchange(staging, folder)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+        with FileLock(beside / f".{folder.name}.lock", is_singleton=True):
+            yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS}:
+        if error.errno in _NOT_WRITABLE:
             raise StoreError(
                 f"{folder} can't be written: {error.strerror}; it is as it was before",
                 hint="Free some space, or give another folder with --repository.",
             ) from error
         raise
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against another writer."""
-    with FileLock(_beside(folder) / f".{folder.name}.lock"):
-        yield
 
 
 def _beside(folder: Path) -> Path:

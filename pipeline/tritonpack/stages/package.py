@@ -18,7 +18,7 @@ from tritonpack.repository.ensemble import (
     tokenizer_config,
     tokenizer_name,
 )
-from tritonpack.repository.layout import Content, read_manifest, version_for, write
+from tritonpack.repository.layout import Content, damaged_files, read_manifest, version_for, write
 from tritonpack.repository.pbtxt import render
 from tritonpack.repository.tree import locked, put
 from tritonpack.stages.raggedize import LONGEST_ROW, ROW_LENGTH
@@ -117,7 +117,7 @@ class Packaged:
     Args:
         changed: whether anything was written.
         served: targets that the repository now holds, the default first.
-        dropped: targets that were removed because they are another model's or precision's.
+        dropped: targets that were removed: another model's or precision's, or their file is damaged.
     """
 
     changed: bool
@@ -131,13 +131,26 @@ def package(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pack
     Raises:
         StoreError: the repository can't be written; it is as it was before.
     """
+    # From reading the manifest to writing it: two builds at once must not forget each other's targets.
+    with locked(repository):
+        return _packaged(repository, recipe, built)
+
+
+def _packaged(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Packaged:
     old = read_manifest(repository)["recipes"].get(recipe.name, {})
     listed = old.get("files", {})
     models = {"encoder": encoder_name(recipe.name), "tokenizer": tokenizer_name(recipe.name)}
     engine_files = {target.file_name: target.content for target in built}
     version = version_for(repository, models["encoder"], engine_files, listed)
     entries = {target.name: {**target.to_json(), "version": version} for target in built}
-    kept, dropped = _earlier(old.get("targets", {}), recipe, entries, built[0].model)
+    damaged = damaged_files(repository, recipe.name) if old else {}
+    whole = {
+        name: entry
+        for name, entry in old.get("targets", {}).items()
+        if _engine_path(models["encoder"], entry) not in damaged
+    }
+    kept = _earlier(whole, recipe, entries, built[0].model)
+    dropped = tuple(sorted(old.get("targets", {}).keys() - entries.keys() - kept.keys()))
     entries = {name: {**kept, **entries}[name] for name, _, _ in recipe.order if name in {**kept, **entries}}
     encoders = {name: _encoder(entry) for name, entry in entries.items()}
     default = next(iter(encoders.values()))
@@ -194,23 +207,22 @@ def write_engine(folder: Path, recipe: str, target: BuiltTarget) -> Path:
     return path
 
 
-def _earlier(
-    old: dict[str, Any], recipe: Package, new: Mapping[str, Any], model: str
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Targets of earlier builds: those that still are what the recipe says, and those that aren't."""
+def _earlier(old: dict[str, Any], recipe: Package, new: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Targets of earlier builds that still are what the recipe says."""
     wanted = {name: (engine, precision, model) for name, engine, precision in recipe.order}
-    others = {name: entry for name, entry in old.items() if name not in new}
-    kept = {
+    return {
         name: entry
-        for name, entry in others.items()
-        if wanted.get(name) == (entry["engine"], entry["precision"], entry["model"])
+        for name, entry in old.items()
+        if name not in new and wanted.get(name) == (entry["engine"], entry["precision"], entry["model"])
     }
-    return kept, tuple(sorted(others.keys() - kept.keys()))
 
 
 def _kept_files(kept: Mapping[str, Any], encoder: str, listed: Mapping[str, Any]) -> list[str]:
-    paths = [f"{encoder}/{entry['version']}/{entry['file']}" for entry in kept.values()]
-    return [path for path in paths if path in listed]
+    return [path for path in (_engine_path(encoder, entry) for entry in kept.values()) if path in listed]
+
+
+def _engine_path(encoder: str, entry: Mapping[str, Any]) -> str:
+    return f"{encoder}/{entry['version']}/{entry['file']}"
 
 
 def _as_written(path: Path, listed: dict[str, Any]) -> Content:
