@@ -344,7 +344,8 @@ def test_the_digest_changes_with_code_arguments_and_weights(project):
     digests.append(digest(project))
     torch.save({"table.weight": torch.ones(200, 8)}, project / "weights.pt")
     digests.append(digest(project, weights="weights.pt"))
-    assert len(set(digests)) == 5
+    digests.append(digest(project, config={"pad_token_id": 3}))
+    assert len(set(digests)) == 6
 
 
 def test_changed_code_is_the_code_that_runs(project):

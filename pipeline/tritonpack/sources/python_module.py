@@ -50,15 +50,17 @@ class PythonModule:
             raise SourceError(f"weights {weights} aren't there", hint="Correct source.weights.", field="source.weights")
         directory = path_from_location(options.tokenizer, folder)
         files = tokenizer_files(directory)
+        vocabulary = json_from_file(files[0]).get("model", {}).get("vocab", ())
+        config = {"vocab_size": len(vocabulary), **options.config}
         parts = {
             "code": digest_of_files(root, code),
             "weights": digest_of_file(weights) if weights else None,
             "factory": options.factory,
             "arguments": options.arguments,
+            "config": config,
         }
-        vocabulary = json_from_file(files[0]).get("model", {}).get("vocab", ())
         return Located(
-            config={"vocab_size": len(vocabulary), **options.config},
+            config=config,
             weights_digest=digest_of_json(parts),
             tokenizer_file=files[0],
             tokenizer_digest=digest_of_files(directory, files),
