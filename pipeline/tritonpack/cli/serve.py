@@ -15,9 +15,9 @@ from tritonpack.core.errors import ServerError
 from tritonpack.server.embedded import RunningServer, ServerOptions, start
 from tritonpack.server.embedded import stop as stop_server
 from tritonpack.server.options import ADDRESS
-from tritonpack.server.readiness import log_tail
 from tritonpack.server.state import find_state, read_states
 from tritonpack.server.status import ServerStatus, server_statuses, status_from_state
+from tritonpack.server.triton_log import log_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--target", metavar="NAME", help="Serve this target's configurations: configs/NAME.pbtxt.")
 @click.option("--detach", is_flag=True, help="Return when the server is ready; `tritonpack stop` ends it.")
 @json_option
-def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
+def serve(
     repository: Path,
     grpc_port: int,
     http_port: int,
@@ -86,8 +86,8 @@ def status(as_json: bool) -> None:
 
 def _serve_until_interrupted(server: RunningServer) -> None:
     console = stderr()
-    console.print("Ctrl-C stops the server")
     try:
+        console.print("Ctrl-C stops the server")
         server.wait()
     except KeyboardInterrupt:
         console.print("stopping")

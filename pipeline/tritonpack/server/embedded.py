@@ -10,9 +10,9 @@ process can find it (`tritonpack status`) and stop it (`tritonpack stop`).
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
-import subprocess
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,16 +111,21 @@ def start(options: ServerOptions, progress: Callable[[str], None] | None = None)
     try:
         wait_until_ready(options.http_port, Path(state.log), lambda: state.is_alive, options.startup_timeout_s, models)
     except BaseException:
-        stop(state)
+        stop(state, at_once=True)
         raise
     state = replace(state, models=models, stubs=count_stubs(state))
     write_state(state)
     return RunningServer(state)
 
 
-def stop(state: ServerState) -> None:
-    """Stop a server: ask it, wait, and end its process group if it stays; then remove what it leaves."""
-    end_process(state)
+def stop(state: ServerState, *, at_once: bool = False) -> None:
+    """Stop a server: ask it, wait, and end its process group if it stays; then remove what it leaves.
+
+    Args:
+        state: the server.
+        at_once: don't ask and wait: nobody's request can be in flight.
+    """
+    end_process(state, at_once=at_once)
     remove_shared_memory(state.shm_prefix)
     state.file.unlink(missing_ok=True)
     shutil.rmtree(_backends_folder(state.grpc_port), ignore_errors=True)
@@ -181,20 +186,24 @@ def _spawn(options: ServerOptions, runtime: Runtime) -> ServerState:
     _link_backends(runtime, backends)
     shm_prefix = f"tritonpack-{uuid.uuid4().hex[:12]}-"
     log = servers_folder() / f"{options.grpc_port}.log"
-    with log.open("wb") as sink:
-        # A session of its own: Ctrl-C in the terminal reaches tritonpack alone, which then stops the server
-        # in order, and what belongs to the server can be ended as one group.
-        process = subprocess.Popen(
-            command_from_options(options, runtime, backends, shm_prefix),
-            env=environment_for_server(runtime),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    command = command_from_options(options, runtime, backends, shm_prefix)
+    # A session of its own: Ctrl-C in the terminal reaches tritonpack alone, which then stops the server in
+    # order, and what belongs to the server can be ended as one group. posix_spawn rather than Popen, since
+    # the server is to outlive the object that started it, which Popen warns of.
+    pid = os.posix_spawn(
+        command[0],
+        command,
+        environment_for_server(runtime),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
     return ServerState(
-        pid=process.pid,
-        started=psutil.Process(process.pid).create_time(),
+        pid=pid,
+        started=psutil.Process(pid).create_time(),
         repository=str(options.repository.resolve()),
         grpc_port=options.grpc_port,
         http_port=options.http_port,

@@ -22,15 +22,23 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 _MARGIN_S = 3.0
 
 
-def end_process(state: ServerState) -> None:
-    """Stop the server: SIGTERM, then SIGKILL to its whole group if it isn't gone in time."""
+def end_process(state: ServerState, *, at_once: bool = False) -> None:
+    """Stop the server: SIGTERM, then SIGKILL to its whole group if it isn't gone in time.
+
+    Args:
+        state: the server.
+        at_once: leave the first step out, since nobody's request can be in flight.
+    """
     process = process_from_state(state)
     if process is None:
         return
     with contextlib.suppress(psutil.Error):
-        process.terminate()
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(EXIT_TIMEOUT_S + _MARGIN_S)
+        if not at_once:
+            # Triton would wait for a stub that is dead until its own timeout.
+            patience_s = EXIT_TIMEOUT_S + _MARGIN_S if count_stubs(state) == state.stubs else _MARGIN_S
+            process.terminate()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(patience_s)
     # The server leads its own session, so its group holds its stubs and nothing else.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(state.pid, signal.SIGKILL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import urllib.error
 import urllib.request
@@ -13,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import ModelLoadError, ServerError
 from tritonpack.server.options import ADDRESS
+from tritonpack.server.triton_log import is_consequence, log_errors, log_tail, reason_for_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LOG_LINES = 15
 _POLL_S = 0.05
 _TIMEOUT_S = 5.0
 # The proxy that a user's environment names is none of this machine's own business.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_FAILED = re.compile(r"[Ff]ailed to load '(?P<model>[^']+)'(?: version \d+)?:\s*(?P<reason>.*)")
-_CONFIG = re.compile(r"^E\d{4} [^\]]*\] \"?(?P<reason>.*\b(?:config|configuration|model)\b.*?)\"?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -98,17 +95,15 @@ def wait_until_ready(
         ServerError: the process ended, or time is up.
     """
     deadline = time.monotonic() + timeout_s
-    # The HTTP endpoint opens when every model has been tried.
-    while _status(f"http://{ADDRESS}:{http_port}/v2/health/live") != HTTPStatus.OK:
+    # The HTTP endpoint opens when every model has been tried; before that nobody answers.
+    while not (answer := _status(f"http://{ADDRESS}:{http_port}/v2/health/live")):
         if not is_running():
-            _raise_from_log(log)
+            raise _server_failed("the server ended while it started", log)
         if time.monotonic() > deadline:
-            raise ServerError(
-                f"the server wasn't ready after {timeout_s:g} s",
-                hint=f"its log is {log}; its last lines:\n{log_tail(log)}",
-                log=str(log),
-            )
+            raise _server_failed(f"the server wasn't ready after {timeout_s:g} s", log)
         time.sleep(_POLL_S)
+    if answer != HTTPStatus.OK:
+        raise _server_failed("the server couldn't start", log)
     states = model_states(http_port)
     _check_models(states, log, expected)
     return states
@@ -119,49 +114,25 @@ def _check_models(states: list[ModelState], log: Path, expected: list[str]) -> N
     missing = [name for name in expected if name not in ready]
     if not missing:
         return
-    reasons = {state.name: state.reason for state in states if state.reason}
-    # An ensemble fails because a step of it failed; that step is the one to name.
-    reasons = {name: _innermost(reason) for name, reason in reasons.items() if name in missing}
-    causes = [name for name in missing if name in reasons and "depends on" not in reasons[name]]
-    model = (causes or missing)[0]
-    reason = reasons.get(model) or _reason_from_log(log) or "no reason given"
-    others = f" (and {len(missing) - 1} more: {', '.join(n for n in missing if n != model)})" if missing[1:] else ""
+    reasons = {state.name: " ".join(state.reason.split()) for state in states}
+    reasons = {name: reasons.get(name) or reason_for_model(log, name) for name in missing}
+    model = next((name for name, reason in reasons.items() if reason and not is_consequence(reason)), missing[0])
+    others = [name for name in missing if name != model]
     raise ModelLoadError(
-        f"Triton can't load the model '{model}'{others}: {reason}",
+        f"Triton can't load the model '{model}': {reasons[model] or 'it gives no reason'}",
         hint=f"the server was stopped; its log is {log}",
         model=model,
-        reason=reason,
+        reason=reasons[model],
+        also_missing=others,
         log=str(log),
     )
 
 
-def _innermost(reason: str) -> str:
-    """Keep the last line of a Python traceback or the whole of a one-line reason."""
-    return " ".join(reason.split())
-
-
-def _reason_from_log(log: Path) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace")
-    for pattern in (_FAILED, _CONFIG):
-        if found := pattern.search(text):
-            return found["reason"].strip().strip('"')
-    return ""
-
-
-def _raise_from_log(log: Path) -> None:
-    raise ServerError(
-        f"the server ended while it started:\n{log_tail(log)}",
-        hint=f"its whole log is {log}",
-        log=str(log),
+def _server_failed(what: str, log: Path) -> ServerError:
+    errors = log_errors(log)
+    return ServerError(
+        f"{what}:\n{errors[-1] if errors else log_tail(log)}", hint=f"its whole log is {log}", log=str(log)
     )
-
-
-def log_tail(log: Path, lines: int = LOG_LINES) -> str:
-    """Read the last lines of a log, without the tables that Triton draws."""
-    if not log.is_file():
-        return "(there is no log)"
-    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([line for line in text if line and line[0] not in "+|"][-lines:])
 
 
 def _status(url: str) -> int:

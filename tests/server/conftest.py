@@ -1,0 +1,53 @@
+"""One real tritonserver for all tests that only send requests; it serves tiny models."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import tritonclient.grpc as triton
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))
+
+from tiny_ensemble import write_ensemble, write_plain_models
+
+from tritonpack.server.embedded import ServerOptions, free_ports, start
+
+
+@pytest.fixture(scope="session")
+def tiny_repository(tmp_path_factory):
+    return write_plain_models(write_ensemble(tmp_path_factory.mktemp("models")))
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_repository):
+    with start(ServerOptions(tiny_repository, *free_ports())) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(tiny_server):
+    with triton.InferenceServerClient(tiny_server.grpc_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def ask(client):
+    """Send arrays to a model of the shared server and return its outputs by name."""
+
+    def ask_model(model, outputs=None, **arrays):
+        return answer(client, model, outputs, **arrays)
+
+    return ask_model
+
+
+def answer(client, model, outputs=None, **arrays):
+    inputs = []
+    for name, array in arrays.items():
+        kind = {"O": "BYTES", "i": "INT64", "f": "FP32"}[array.dtype.kind]
+        inputs.append(triton.InferInput(name, array.shape, kind))
+        inputs[-1].set_data_from_numpy(array)
+    wanted = [triton.InferRequestedOutput(name) for name in outputs] if outputs else None
+    result = client.infer(model, inputs, outputs=wanted)
+    return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
