@@ -60,12 +60,11 @@ def write_tokenizer(folder: Path) -> Path:
     return path
 
 
-def tiny_bert(seed: int = 0) -> Any:
-    """The model, with weights from a seed."""
-    import torch
-    from transformers import BertConfig, BertModel
+def tiny_config() -> Any:
+    """Two layers of 32."""
+    from transformers import BertConfig
 
-    config = BertConfig(
+    return BertConfig(
         vocab_size=len(vocabulary()),
         hidden_size=HIDDEN,
         num_hidden_layers=2,
@@ -76,15 +75,25 @@ def tiny_bert(seed: int = 0) -> Any:
         # The usual 0.02 makes every sentence alike after pooling; wider weights tell them apart.
         initializer_range=0.2,
     )
+
+
+def tiny_model(auto_class: str = "AutoModel", seed: int = 0) -> Any:
+    """The model with the head of a `transformers` class, its weights from a seed."""
+    import torch
+    import transformers
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return BertModel(config).eval()
+        return getattr(transformers, auto_class).from_config(tiny_config()).eval()
 
 
 def write_bert(folder: Path, seed: int = 0) -> Path:
     """Write the model as a Hugging Face directory and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    tiny_bert(seed).save_pretrained(folder)
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    tiny_model(seed=seed).save_pretrained(folder)
     write_tokenizer(folder)
     return folder
 

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 class TensorRTEngine:
     """Compiles a plan with one of the two packages.
 
-    Subclasses name the package and say which GPUs its plans run on.
+    Subclasses name the package and say which GPUs its plans run on, and whether kernels are timed.
     """
 
     suffix = ".plan"
     version = 1
+    keeps_timings = True
     distribution: ClassVar[str]
     module: ClassVar[str]
     hint: ClassVar[str]
@@ -70,8 +71,9 @@ class TensorRTEngine:
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, logger)
         if not parser.parse_from_file(str(onnx)):
-            errors = "; ".join(str(parser.get_error(index).desc()) for index in range(parser.num_errors))
-            raise CompileError(f"{self.distribution} can't read the graph: {errors}", hint=_operator_hint())
+            errors = (parser.get_error(index) for index in range(parser.num_errors))
+            told = "; ".join(f"{e.node_operator()} '{e.node_name()}': {e.desc()}" for e in errors)
+            raise CompileError(f"{self.distribution} can't read the graph: {told}", hint=_operator_hint())
         config = builder.create_builder_config()
         shapes = builder.create_optimization_profile()
         for name, allowed in profile.items():
@@ -80,15 +82,17 @@ class TensorRTEngine:
             )
         config.add_optimization_profile(shapes)
         timings = cache / f"timings-{self.distribution}-{self._version()}-{self.plan_capability()}.bin"
-        timing_cache = config.create_timing_cache(timings.read_bytes() if timings.exists() else b"")
-        config.set_timing_cache(timing_cache, ignore_mismatch=False)
+        if self.keeps_timings:
+            known = timings.read_bytes() if timings.exists() else b""
+            config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
         with _standard_output_kept_clean():
             plan = builder.build_serialized_network(network, config)
         if plan is None:
             reason = "; ".join(logger.errors) or "no reason given"
             raise CompileError(f"{self.distribution} can't compile the graph: {reason}", hint=_operator_hint())
         out.write_bytes(memoryview(plan))
-        _replace(timings, bytes(memoryview(config.get_timing_cache().serialize())))
+        if self.keeps_timings:
+            _replace(timings, bytes(memoryview(config.get_timing_cache().serialize())))
         return {
             "tensorrt": f"{self.distribution} {self._version()}",
             "platform": _platform(),

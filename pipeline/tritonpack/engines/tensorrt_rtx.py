@@ -10,6 +10,7 @@ class TensorRTRTX(TensorRTEngine):
 
     distribution = "tensorrt-rtx-cu13"
     module = "tensorrt_rtx"
+    keeps_timings = False  # kernels are chosen where the plan runs
     hint = "pip install 'tritonpack[rtx]'"
     triton = None
 

@@ -38,7 +38,7 @@ class Int8:
         """Calibrate, decide what to keep, insert the pairs.
 
         Raises:
-            LoweringError: there is no product to quantize, or no calibration data.
+            LoweringError: there is no product that INT8 would suit, or no calibration data.
         """
         import onnx as onnx_package
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -50,6 +50,10 @@ class Int8:
         if not ratios:
             raise LoweringError("int8: the graph has no product with weights", hint="Use precision: fp32.")
         kept = sorted(name for name, ratio in ratios.items() if ratio > _OUTLIER_RATIO)
+        if len(kept) == len(ratios):
+            raise LoweringError(
+                "int8: every product has outliers in its input", hint="Use precision: int8_dynamic or fp16."
+            )
         with quietly():
             quantize_static(
                 onnx,
@@ -91,6 +95,8 @@ def _outlier_ratios(model: Any, calibration: list[Tensors]) -> dict[str, float]:
     import onnxruntime
 
     nodes = weight_nodes(model.graph)
+    if not nodes:
+        return {}
     values = sorted({node.input[0] for node in nodes})
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
