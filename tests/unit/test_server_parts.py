@@ -150,7 +150,7 @@ def test_a_failing_pip_is_quoted_and_nothing_half_made_counts(monkeypatch, own_h
     monkeypatch.setattr(runtime, "find_libpython", lambda: own_home / "libpython.so")
     monkeypatch.setattr(runtime.sys, "executable", "/bin/true")
     lines = []
-    with pytest.raises(ServerError, match="(?s)pip couldn't install.*no network") as caught:
+    with pytest.raises(ServerError, match=r"(?s)pip couldn't install.*no network") as caught:
         ensure_runtime(lines.append)
     assert "pip config list" in caught.value.hint
     assert lines[0] == "making the server's Python environment"

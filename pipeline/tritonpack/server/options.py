@@ -144,6 +144,8 @@ def environment_for_server(runtime: Runtime) -> dict[str, str]:
         "VIRTUAL_ENV": str(runtime.python),
         "PYTHONPATH": str(runtime.site_packages),
         "PYTHONNOUSERSITE": "1",
+        # The model repository belongs to the build.
+        "PYTHONDONTWRITEBYTECODE": "1",
         "LD_LIBRARY_PATH": runtime.library_path,
     }
     for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
