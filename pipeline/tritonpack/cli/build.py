@@ -48,9 +48,12 @@ def build(recipe: Path, targets: tuple[str, ...], repository: Path, store: Path 
         TimeElapsedColumn(),
         console=stderr(),
         transient=True,
+        disable=as_json,
     )
     with progress, _warnings_on(progress):
-        result = run_build(loaded, targets, repository=repository, store=store, observer=_Watcher(progress))
+        result = run_build(
+            loaded, targets, repository=repository, store=store, observer=_Watcher(progress, quiet=as_json)
+        )
     if as_json:
         print_json(document_from_build(loaded.name, result))
     else:
@@ -105,10 +108,11 @@ def document_from_build(name: str, result: Build) -> dict[str, Any]:
 
 
 class _Watcher:
-    """Shows the running action."""
+    """Shows the running action; with ``--json`` standard error is left to warnings and the error."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, quiet: bool) -> None:
         self._progress = progress
+        self._quiet = quiet
         self._rows: dict[Action, Any] = {}
 
     def started(self, action: Action) -> None:
@@ -118,6 +122,7 @@ class _Watcher:
         row = self._rows.pop(step.action, None)
         if row is not None:
             self._progress.remove_task(row)
+        if row is not None and not self._quiet:
             self._progress.console.print(f"  {step.action.description}: {step.record.seconds:.1f} s", style="dim")
 
 
@@ -158,7 +163,9 @@ def _print_build(name: str, result: Build) -> None:
         state = "written" if result.packaged.changed else "unchanged"
         console.print(f"model repository {result.repository}: {state}; targets {', '.join(result.packaged.served)}")
         for name_ in result.packaged.dropped:
-            console.print(f"[yellow]target {name_} was removed: it is of another model, or its file is damaged; build it again[/]")
+            console.print(
+                f"[yellow]target {name_} was removed: it is of another model, or its file is damaged; build it again[/]"
+            )
     for name_, path in result.engine_files.items():
         console.print(f"engine of target {name_} (no Triton backend loads it): {path}")
 

@@ -1,0 +1,239 @@
+"""The whole build on a tiny model: every target, hits, gates, damage."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from tiny_bert import TARGETS, tiny_model
+
+from tritonpack.core.digest import digest_of_file
+from tritonpack.core.errors import RecipeError, UnsupportedError, VerificationError
+from tritonpack.engines import ENGINES
+from tritonpack.repository.layout import damaged_files, read_manifest
+from tritonpack.stages.raggedize import ragged_inputs, row_lengths
+from tritonpack.tasks import TASKS
+
+SERVED = [name for name, spec in TARGETS.items() if spec["engine"] == "onnxruntime"]
+COMPILED = [name for name, spec in TARGETS.items() if spec["engine"] == "tensorrt_rtx"]
+# Greatest distance of a unit vector's element from PyTorch's.
+WITHIN = {"fp32": 1e-5, "fp16": 2e-3, "int8_dynamic": 0.05, "int8": 0.05}
+
+
+def outcomes(result):
+    return {step.outcome.value for step in result.steps}
+
+
+def pytorch(inputs):
+    import torch
+
+    task = TASKS.get("embedding")
+    module = task.wrap(tiny_model(), task.options(kind="embedding"))
+    with torch.no_grad():
+        return module(*(torch.from_numpy(inputs[name]) for name in ("input_ids", "attention_mask"))).numpy()
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_each_engine_answers_as_pytorch_does(built, name):
+    project, _ = built
+    engine = ENGINES.get("onnxruntime").open(project.repository / "tiny_encoder" / "1" / f"{name}.onnx")
+    inputs = TASKS.get("embedding").sample_inputs(np.random.default_rng(5), 7, 30, {"vocab_size": 129})
+    answer = engine.run(ragged_inputs(inputs, row_lengths(inputs["attention_mask"])))["embedding_output"]
+    expected = pytorch(inputs)
+    assert answer.dtype == np.float32
+    assert np.abs(answer - expected).max() < WITHIN[name]
+    assert np.allclose(np.linalg.norm(answer, axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_every_step_to_a_served_engine_was_verified(built, name):
+    (target,) = [target for target in built[1].targets if target.name == name]
+    assert [report["status"] for report in target.verification] == ["verified"] * 4
+    agreement = target.verification[-1]["outputs"]["embedding_output"]
+    assert agreement["max_abs_error"] < WITHIN[name]
+    assert agreement["min_cosine"] > 0.99
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_plan_that_cant_run_here_is_compiled_and_never_called_verified(built, name):
+    project, result = built
+    (target,) = [target for target in result.targets if target.name == name]
+    if ENGINES.get("tensorrt_rtx").can_execute():
+        pytest.skip("this machine has a GPU: the plan is executed and verified")
+    assert [report["status"] for report in target.verification] == ["verified"] * 3 + ["compiled, not executed"]
+    path = result.engine_files[name]
+    assert path == project.root / "engines" / "tiny" / f"{name}.plan"
+    assert path.stat().st_size > 10_000
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    assert manifest["sha256"] == digest_of_file(path)
+    assert manifest["verification"][-1]["status"] == "compiled, not executed"
+    assert manifest["facts"]["tensorrt"].startswith("tensorrt-rtx-cu13 1.")
+    assert manifest["facts"]["platform"] == "linux_x86_64"
+    assert manifest["facts"]["executed_here"] is False
+
+
+def test_the_repository_is_whole_and_tells_every_lineage(built):
+    project, result = built
+    assert damaged_files(project.repository, "tiny") == {}
+    assert result.packaged.served == tuple(SERVED)
+    targets = read_manifest(project.repository)["recipes"]["tiny"]["targets"]
+    assert [step["stage"] for step in targets["fp16"]["lineage"]] == ["export", "lower", "ragged", "compile"]
+    assert "calibration" in [step["stage"] for step in targets["int8"]["lineage"]]
+    assert targets["fp16"]["lineage"][-1]["sha256"] == targets["fp16"]["sha256"]
+
+
+def test_the_tokenizer_is_prepared_for_serving(built):
+    from tokenizers import Tokenizer
+
+    project, _ = built
+    tokenizer = Tokenizer.from_file(str(project.repository / "tiny_tokenizer" / "1" / "tokenizer.json"))
+    assert tokenizer.padding is None
+    assert tokenizer.truncation is None
+    assert tokenizer.encode("the cat").tokens == ["[CLS]", "the", "cat", "[SEP]"]
+
+
+def test_the_same_recipe_elsewhere_builds_the_same_bytes(built, project):
+    source, _ = built
+    project.build(*SERVED)
+    first, second = (
+        {
+            path.relative_to(root): digest_of_file(path)
+            for path in root.rglob("*")
+            if path.is_file() and path.name != "manifest.json"
+        }
+        for root in (source.repository, project.repository)
+    )
+    assert first == second
+
+
+def test_a_second_build_hits_everything_and_writes_nothing(project):
+    project.build(*TARGETS)
+    before = {path: path.stat().st_mtime_ns for path in project.repository.rglob("*")}
+    result = project.build(*TARGETS)
+    assert outcomes(result) == {"hit"}
+    assert result.packaged.changed is False
+    assert {path: path.stat().st_mtime_ns for path in project.repository.rglob("*")} == before
+
+
+def test_only_serving_changed_rewrites_configurations_and_runs_nothing(project):
+    project.build(*SERVED)
+    engines = {path: path.stat() for path in project.repository.rglob("*.onnx")}
+    result = project.build(*SERVED, serving={"max_batch": 4, "queue_delay_us": 7, "threads": 2, "response_cache": True})
+    assert outcomes(result) == {"hit"}
+    assert result.packaged.changed is True
+    assert {path: path.stat().st_ino for path in engines} == {path: stat.st_ino for path, stat in engines.items()}
+    text = (project.repository / "tiny_encoder" / "config.pbtxt").read_text()
+    assert "max_batch_size: 4" in text
+    assert "max_queue_delay_microseconds: 7" in text
+    assert "response_cache" in (project.repository / "tiny" / "config.pbtxt").read_text()
+
+
+@pytest.mark.parametrize("changes", [{"description": "other words"}, {"serving": {"max_batch": 2}}])
+def test_what_people_read_or_triton_does_runs_nothing(project, changes):
+    assert outcomes(project.build("fp32", **changes)) == {"hit"}
+
+
+def test_another_opset_exports_again_but_keeps_the_reference(project):
+    result = project.build("fp32", export={"max_length": 48, "opset": 18})
+    ran = {step.action.stage for step in result.steps if step.outcome == "ran"}
+    assert {"export", "compile", "ragged"} <= ran
+    assert "reference" not in ran
+    assert "tokenizer" not in ran
+
+
+def digests_of_blobs(project):
+    return {path.name for path in (project.store / "blobs").iterdir()}
+
+
+def test_an_impossible_gate_stops_the_build_and_leaves_nothing(project):
+    project.build("fp32")
+    before = {path: path.read_bytes() for path in project.repository.rglob("*") if path.is_file()}
+    lowered = {
+        step.record.digest for step in project.build("int8").steps if step.action.description == "precision int8"
+    }
+    assert lowered <= digests_of_blobs(project)
+    before_int8 = {path: path.read_bytes() for path in project.repository.rglob("*") if path.is_file()}
+    assert before_int8.keys() > before.keys()
+    with pytest.raises(VerificationError) as error:
+        project.build("int8", gates={"parity": {"int8": {"min_cosine": 1, "max_abs_error": 1e-9}}})
+    message = error.value.message
+    assert message.startswith("ONNX int8: output 'embedding_output' ")
+    assert "maximum error 0.0" in message
+    assert "is over the gate 1e-09 (input 0: 1 rows of up to 1 tokens; worst row 0, 1 tokens)" in message
+    assert "gates.parity" in error.value.hint
+    assert not lowered & digests_of_blobs(project)
+    assert {path: path.read_bytes() for path in project.repository.rglob("*") if path.is_file()} == before_int8
+    assert outcomes(project.build("fp32")) == {"hit"}
+
+
+def test_a_damaged_blob_is_built_again_with_a_warning(project, caplog):
+    steps = {step.action.description: step for step in project.build("fp16").steps}
+    record = steps["precision fp16"].record
+    blob = project.store / "blobs" / record.digest
+    content = bytearray(blob.read_bytes())
+    content[1000] ^= 0xFF
+    blob.chmod(0o644)
+    blob.write_bytes(content)
+    os.utime(blob, ns=(record.mtime_ns + 1, record.mtime_ns + 1))
+    result = project.build("fp16")
+    assert f"store: blob {record.digest[:12]} isn't what it was; it is removed and made again" in caplog.messages
+    assert [step.action.description for step in result.steps if step.outcome == "ran"] == ["precision fp16"]
+    assert digest_of_file(blob) == record.digest
+    assert result.packaged.changed is False
+
+
+def test_a_damaged_engine_in_store_and_repository_is_made_again(project, caplog):
+    """Even when its time and size say that nothing happened."""
+    result = project.build("fp16")
+    digest = result.targets[0].content.digest
+    for path in (project.store / "blobs" / digest, project.repository / "tiny_encoder" / "1" / "fp16.onnx"):
+        stat = path.stat()
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert project.build("fp16").packaged.changed is True
+    assert "isn't what it was" in caplog.text
+    assert digest_of_file(project.repository / "tiny_encoder" / "1" / "fp16.onnx") == digest
+
+
+def test_an_unknown_target_names_the_ones_there_are(project):
+    with pytest.raises(
+        RecipeError, match="recipe tiny has no target 'fp61'; it has: fp32, fp16, int8_dynamic"
+    ) as error:
+        project.build("fp61")
+    assert error.value.hint == "Did you mean 'fp16'?"
+    assert not project.repository.exists()
+
+
+def test_an_engine_that_doesnt_run_a_precision_is_refused(project):
+    targets = {"bad": {"engine": "tensorrt_rtx", "precision": "int8_dynamic"}}
+    with pytest.raises(UnsupportedError, match="engine tensorrt_rtx doesn't run precision int8_dynamic") as error:
+        project.build("bad", targets=targets)
+    assert error.value.hint == "int8_dynamic runs on onnxruntime."
+
+
+def test_a_length_over_the_models_positions_is_refused(project):
+    with pytest.raises(RecipeError, match=r"export\.max_length is 65, but the model has 64 positions") as error:
+        project.build("fp32", export={"max_length": 65})
+    assert error.value.hint == "Set export.max_length to 64 or less."
+
+
+def test_calibration_texts_that_arent_there_are_named(project):
+    with pytest.raises(RecipeError, match=r"calibration texts .*absent\.txt aren't there"):
+        project.build("int8", calibration={"texts": "absent.txt"})
+
+
+def test_the_model_may_lie_beside_the_recipe(project, built):
+    (project.root / "model").symlink_to(built[0].root / "model")
+    assert outcomes(project.build("fp32", source={"kind": "huggingface", "model": "./model"})) == {"hit"}
+
+
+@pytest.mark.slow
+def test_a_fixed_row_length_builds_and_answers(project):
+    project.build("fp32", export={"max_length": 24, "dynamic_axes": ["batch"]})
+    engine = ENGINES.get("onnxruntime").open(project.repository / "tiny_encoder" / "1" / "fp32.onnx")
+    inputs = TASKS.get("embedding").sample_inputs(np.random.default_rng(5), 3, 10, {"vocab_size": 129})
+    answer = engine.run(ragged_inputs(inputs, row_lengths(inputs["attention_mask"])))["embedding_output"]
+    assert np.abs(answer - pytorch(inputs)).max() < 1e-5

@@ -1,0 +1,97 @@
+"""Models that come another way: a Python factory, a pickle of tensors, code of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from tiny_bert import vocabulary, write_tokenizer
+
+from tritonpack.core.errors import SourceError
+from tritonpack.engines import ENGINES
+from tritonpack.stages.raggedize import ragged_inputs
+
+FACTORY = """
+import torch
+
+class Bag(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.table = torch.nn.Embedding(130, width)
+
+    def forward(self, input_ids, attention_mask):
+        return self.table(input_ids)
+
+def build(width):
+    return Bag(width)
+"""
+
+
+def test_a_python_factory_builds(fresh):
+    (fresh.root / "bag_of_a_test.py").write_text(FACTORY)
+    (fresh.root / "tokens").mkdir()
+    write_tokenizer(fresh.root / "tokens")
+    table = torch.randn(130, 6, generator=torch.Generator().manual_seed(1))
+    torch.save({"table.weight": table}, fresh.root / "weights.pt")
+    source = {
+        "kind": "python_module",
+        "factory": "bag_of_a_test:build",
+        "arguments": {"width": 6},
+        "weights": "weights.pt",
+        "tokenizer": "tokens",
+        "config": {"pad_token_id": 0},
+    }
+    result = fresh.build("fp32", source=source)
+    assert result.packaged.served == ("fp32",)
+    engine = ENGINES.get("onnxruntime").open(fresh.repository / "tiny_encoder" / "1" / "fp32.onnx")
+    ids = np.array([[4, 5, 6], [7, 8, 9]])
+    answer = engine.run(ragged_inputs({"input_ids": ids, "attention_mask": np.ones_like(ids)}, [2, 3]))
+    expected = np.stack([table[[4, 5]].mean(0), table[[7, 8, 9]].mean(0)])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.abs(answer["embedding_output"] - expected).max() < 1e-5
+    assert {step.outcome.value for step in fresh.build("fp32", source=source).steps} == {"hit"}
+    (fresh.root / "bag_of_a_test.py").write_text(FACTORY + "\n# another line\n")
+    again = fresh.build("fp32", source=source)
+    assert {step.action.stage for step in again.steps if step.outcome == "ran"} >= {"export", "reference"}
+
+
+@pytest.fixture
+def model(built, fresh):
+    return shutil.copytree(built[0].root / "model", fresh.root / "model")
+
+
+def test_a_model_of_pickled_tensors_builds(fresh, model):
+    from safetensors.torch import load_file
+
+    torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
+    (model / "model.safetensors").unlink()
+    assert fresh.build("fp32", source={"kind": "huggingface", "model": "model/"}).packaged.served == ("fp32",)
+
+
+def test_a_model_with_code_of_its_own_is_refused(fresh, model):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "mine.Model"}}))
+    (model / "mine.py").write_text("raise AssertionError('this code must not run')")
+    with pytest.raises(SourceError, match="brings its own model code") as error:
+        fresh.build("fp32", source={"kind": "huggingface", "model": "model/"})
+    assert "trust_remote_code: true" in error.value.hint
+    assert not fresh.repository.exists()
+    assert not fresh.store.exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(fresh, model):
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["onetoomany"] = len(vocabulary())
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(SourceError, match="the tokenizer knows 130 tokens, but the model has embeddings for 129"):
+        fresh.build("fp32", source={"kind": "huggingface", "model": "model/"})
+    assert not fresh.repository.exists()
+
+
+def test_a_tokenizer_that_doesnt_read_is_refused(fresh, model):
+    (model / "tokenizer.json").write_text('{"model": "nonsense"}')
+    with pytest.raises(SourceError, match=r"tokenizer\.json isn't a tokenizer"):
+        fresh.build("fp32", source={"kind": "huggingface", "model": "model/"})
