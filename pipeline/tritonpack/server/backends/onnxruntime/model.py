@@ -89,7 +89,8 @@ class TritonPythonModel:
         """Cut a request into rows; ragged inputs lose the batch dimension and the padding at their end."""
         count = len(next(iter(arrays.values())))
         mask = arrays.get(self.row_mask) if self.row_mask else None
-        width, lengths = (mask.shape[1], kept_lengths(mask)) if mask is not None else (0, [])
+        width = 0 if mask is None else mask.shape[1]
+        lengths: Any = () if mask is None else kept_lengths(mask)
         rows: list[Row] = []
         for index in range(count):
             row: Row = {}
