@@ -42,6 +42,42 @@ def test_build_prints_a_table_for_people(project):
     assert f"model repository {project.repository}: written; targets fp16" in result.stdout
 
 
+def test_a_repository_with_brackets_in_its_name_is_printed_as_it_is(project):
+    repository = project.root / "[red]models"
+    result = subprocess.run(
+        [*project.command("build"), "--repository", str(repository)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert f"model repository {repository}: written; targets fp32" in result.stdout
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+from tritonpack.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("place", ["store", "repository"])
+def test_a_full_disk_is_exit_code_5_and_leaves_store_and_repository_intact(project, place):
+    """Of the tiny model only the engines are larger than the limit."""
+    if place == "store":
+        project.recipe(export={"max_length": 40})
+    before = {path: path.read_bytes() for path in (project.store / "blobs").iterdir()}
+    command = project.command("build", "--target", "fp16")
+    result = subprocess.run([command[0], "-c", FULL, *command[3:]], capture_output=True, text=True, check=False)
+    assert result.returncode == 5, result.stderr
+    assert "File too large" in result.stderr
+    assert "hint:  Free some space" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not project.repository.exists()
+    assert {path: path.read_bytes() for path in before} == before
+    project.recipe()
+    assert project.document_of("build", "--target", "fp16")["served_targets"] == ["fp16"]
+    assert_whole(project)
+
+
 def test_plan_shows_misses_then_hits_and_makes_nothing(project, fresh):
     misses = fresh.document_of("plan", "--target", "fp32")["targets"]["fp32"]
     assert {step["outcome"] for step in misses} == {"miss", "miss, behind another"}

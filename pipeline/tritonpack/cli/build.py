@@ -48,7 +48,7 @@ def build(recipe: Path, targets: tuple[str, ...], repository: Path, store: Path 
         TimeElapsedColumn(),
         console=stderr(),
         transient=True,
-        disable=as_json,
+        disable=as_json or not stderr().is_terminal,
     )
     with progress, _warnings_on(progress):
         result = run_build(
@@ -161,13 +161,14 @@ def _print_build(name: str, result: Build) -> None:
     )
     if result.packaged:
         state = "written" if result.packaged.changed else "unchanged"
-        console.print(f"model repository {result.repository}: {state}; targets {', '.join(result.packaged.served)}")
+        served = ", ".join(result.packaged.served)
+        console.print(f"model repository {result.repository}: {state}; targets {served}", markup=False)
         for name_ in result.packaged.dropped:
             console.print(
                 f"[yellow]target {name_} was removed: it is of another model, or its file is damaged; build it again[/]"
             )
     for name_, path in result.engine_files.items():
-        console.print(f"engine of target {name_} (no Triton backend loads it): {path}")
+        console.print(f"engine of target {name_} (no Triton backend loads it): {path}", markup=False)
 
 
 def _verification_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
