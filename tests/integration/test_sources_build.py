@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import torch
 from tiny_bert import vocabulary, write_tokenizer
 
-from tritonpack.core.errors import SourceError
+from tritonpack.core.errors import SourceError, StageError
 from tritonpack.engines import ENGINES
 from tritonpack.stages.raggedize import ragged_inputs
 
@@ -95,3 +97,54 @@ def test_a_tokenizer_that_doesnt_read_is_refused(fresh, model):
     (model / "tokenizer.json").write_text('{"model": "nonsense"}')
     with pytest.raises(SourceError, match=r"tokenizer\.json isn't a tokenizer"):
         fresh.build("fp32", source={"kind": "huggingface", "model": "model/"})
+
+
+def test_a_hub_name_offline_is_one_clear_error(fresh, tmp_path):
+    fresh.recipe(source={"kind": "huggingface", "model": "some-org/some-model"})
+    result = subprocess.run(
+        fresh.command("build"),
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "model 'some-org/some-model' is neither a directory here nor can it be had from the hub" in result.stderr
+    assert "hint:  Check the name and the network" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+BROKEN = """
+import torch
+
+class Broken(torch.nn.Module):
+    def forward(self, input_ids, attention_mask):
+        {body}
+
+def build():
+    return Broken()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise ValueError('this model has an opinion')", "this model has an opinion"),
+        (
+            "return input_ids.float()[:, :, None] if input_ids.sum() > 0 else input_ids.float()",
+            "PyTorch can't export the model",
+        ),
+        ("return torch.randn(7, 3, 2)", ""),
+    ],
+    ids=["raises", "data-dependent", "fixed batch"],
+)
+def test_a_model_that_cant_be_exported_says_why(fresh, body, words):
+    (fresh.root / "broken_of_a_test.py").write_text(BROKEN.format(body=body))
+    write_tokenizer(fresh.root)
+    source = {"kind": "python_module", "factory": "broken_of_a_test:build", "tokenizer": "."}
+    with pytest.raises(StageError) as error:
+        fresh.build("fp32", source=source)
+    assert words in error.value.message
+    assert error.value.exit_code == 4
+    assert "--traceback" not in error.value.hint
+    assert not fresh.repository.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -70,11 +71,7 @@ def onnx_from_module(
                 verbose=False,
             )
         except Exception as error:  # the exporter raises whatever the model's code raises
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ExportError(
-                f"torch.onnx.export failed: {reason[0]}",
-                hint="The traceback names the operator and the line of the model's code (run with --traceback).",
-            ) from error
+            raise _export_error(error) from error
     model = _named(program.model_proto, inputs, outputs)
     specs = _checked(model, [spec.name for spec in outputs])
     out.write_bytes(model.SerializeToString(deterministic=True))
@@ -125,6 +122,20 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _export_error(error: BaseException) -> ExportError:
+    """What was wrong at the bottom of the exporter's chain of errors, and the model's line where it was."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = str(error).strip().splitlines() or ["no reason given"]
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "/torch/" not in frame.filename and __file__ != frame.filename]
+    where = f" It was raised at {ours[-1].filename}:{ours[-1].lineno}." if ours else ""
+    return ExportError(
+        f"PyTorch can't export the model: {type(error).__name__}: {reason[0]}",
+        hint=f"The model's code must not depend on the values of its inputs.{where}",
+    )
 
 
 def _named(model: Any, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> Any:
