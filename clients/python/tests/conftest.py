@@ -1,0 +1,23 @@
+"""A real Triton that serves the small repository beside this file.
+
+The client itself needs nothing of tritonpack; its tests borrow the embedded server.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).with_name("repository")
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory):
+    """``host:port`` of the gRPC endpoint."""
+    embedded = pytest.importorskip("tritonpack.server.embedded", reason="the embedded server comes with tritonpack")
+    repository = tmp_path_factory.mktemp("server") / "repository"
+    # Python writes compiled files beside the models.
+    shutil.copytree(REPOSITORY, repository)
+    grpc, http, metrics = embedded.free_ports()
+    with embedded.start(embedded.ServerOptions(repository, grpc, http, metrics)) as server:
+        yield server.grpc_url
