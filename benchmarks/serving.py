@@ -66,7 +66,8 @@ class InProcess:
         folder = repository / encoder.name / str(encoder.version_policy.specific.versions[0])
         session = onnxruntime.SessionOptions()
         threads = encoder.parameters.get("intra_op_thread_count")
-        session.intra_op_num_threads = int(threads.string_value) if threads else 0
+        # As many as all served instances have together: two instances of one thread compare with two threads.
+        session.intra_op_num_threads = encoder.instance_group[0].count * int(threads.string_value) if threads else 0
         for name, value in options.items():
             session.add_session_config_entry(name, value)
         self.session = onnxruntime.InferenceSession(folder / encoder.default_model_filename, session)
