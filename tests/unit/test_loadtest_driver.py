@@ -1,0 +1,98 @@
+"""What perf_analyzer is asked for."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tritonpack.core.errors import ConfigurationError, SourceError
+from tritonpack.loadtest.driver import LoadPlan, check_plan, perf_analyzer_arguments
+from tritonpack.loadtest.texts import DEFAULT_TEXTS, input_data, summary_from_texts, text_input, texts_from_file
+from tritonpack_client import ModelLimits, TensorSpec
+
+
+def test_arguments_name_everything_that_is_measured():
+    arguments = perf_analyzer_arguments(
+        LoadPlan("minilm", (4,), 9.0, "127.0.0.1:9001"),
+        4,
+        Path("/d/texts.json"),
+        Path("/d/4/t.csv"),
+        Path("/d/4/p.json"),
+    )
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert options["-m"] == "minilm"
+    assert options["-u"] == "127.0.0.1:9001"
+    assert options["-i"] == "grpc"
+    assert options["--concurrency-range"] == "4:4:1"
+    assert options["--measurement-interval"] == "3000"
+    assert options["--input-data"] == "/d/texts.json"
+    assert options["-f"] == "t.csv"
+
+
+@pytest.mark.parametrize("levels", [(), (0,), (1, -4), (1, 1)])
+def test_concurrencies_that_make_no_sense(levels):
+    with pytest.raises(ConfigurationError, match="different whole numbers"):
+        check_plan(LoadPlan("minilm", levels))
+
+
+@pytest.mark.parametrize("duration_s", [0.0, -1.0, float("nan")])
+def test_durations_that_make_no_sense(duration_s):
+    with pytest.raises(ConfigurationError, match="duration"):
+        check_plan(LoadPlan("minilm", (1,), duration_s))
+
+
+def test_the_default_texts_have_many_lengths():
+    texts = texts_from_file(DEFAULT_TEXTS)
+    words = [len(text.split()) for text in texts]
+    assert len(texts) == len(set(texts)) == 200
+    assert statistics.mean(words) > 1.2 * statistics.median(words)
+    assert min(words) == 1
+    assert 60 <= max(words) <= 120
+
+
+def test_texts_from_a_file_leave_out_empty_lines(tmp_path):
+    (tmp_path / "t.txt").write_text("one\n\n  two words \n", encoding="utf-8")
+    texts = texts_from_file(tmp_path / "t.txt")
+    assert texts == ["one", "two words"]
+    summary = summary_from_texts(texts, "t.txt")
+    assert (summary.count, summary.words_mean, summary.words_max) == (2, 1.5, 2)
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "No such file"), (b"\n \n", "no text"), (b"\xff", "UTF-8")])
+def test_files_without_texts_are_refused(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "t.txt").write_bytes(content)
+    with pytest.raises(SourceError, match=words):
+        texts_from_file(tmp_path / "t.txt")
+
+
+def test_input_data_holds_every_text_once_in_a_fixed_order():
+    texts = [str(index) for index in range(50)]
+    data = input_data(texts, "text")["data"]
+    sent = [row["text"]["content"][0] for row in data]
+    assert sorted(sent) == sorted(texts)
+    assert sent != texts
+    assert input_data(texts, "text")["data"] == data
+    assert data[0]["text"]["shape"] == [1]
+
+
+def limits(*inputs):
+    return ModelLimits("m", 8, inputs, ())
+
+
+def test_the_input_is_found_whatever_its_name():
+    assert text_input(limits(TensorSpec("question", "BYTES", (1,)))).name == "question"
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (),
+        (TensorSpec("ids", "INT64", (-1,)),),
+        (TensorSpec("a", "BYTES", (1,)), TensorSpec("b", "BYTES", (1,))),
+        (TensorSpec("a", "BYTES", (2, 2)),),
+    ],
+)
+def test_models_that_take_no_text_are_refused(inputs):
+    with pytest.raises(ConfigurationError, match="load test sends texts"):
+        text_input(limits(*inputs))

@@ -1,0 +1,130 @@
+"""The page and the document, from recorded files; the plots' arithmetic."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tritonpack.core.errors import StoreError
+from tritonpack.loadtest.charts import Series, compact, distribution_chart, line_chart, log_ticks, nice_ticks
+from tritonpack.loadtest.driver import LoadPlan, LoadTest
+from tritonpack.loadtest.machine import Machine, this_machine
+from tritonpack.loadtest.report import html_from_test, spread, write_report
+from tritonpack.loadtest.results import level_from_files
+from tritonpack.loadtest.texts import TextSummary
+
+RECORDED = Path(__file__).parent / "data/perf_analyzer-2.50"
+MACHINE = Machine("A <fast> CPU & more", 2, 25.8, "Linux x86_64", "glibc 2.36", "3.11.7", "0.1.0")
+TEXTS = TextSummary("texts.txt", 200, 16.6, 95)
+
+
+@pytest.fixture
+def test_result():
+    summary = (RECORDED / "output.txt").read_text(encoding="utf-8")
+    level = level_from_files(RECORDED / "level.csv", RECORDED / "profile.json", summary)
+    levels = (level, replace(level, concurrency=16, throughput_per_s=300.0))
+    return LoadTest(LoadPlan("minilm", (4, 16), 0.6), "triton 2.51.0", "2026-11-22T04:00:00+00:00", "2.50", levels)
+
+
+def test_both_files_are_written(test_result, tmp_path):
+    files = write_report(tmp_path / "new/reports", test_result, TEXTS, MACHINE)
+    assert (files.json.name, files.html.name) == ("minilm-bench.json", "minilm-bench.html")
+    document = json.loads(files.json.read_bytes())
+    assert [level["concurrency"] for level in document["levels"]] == [4, 16]
+    assert document["levels"][0]["latency"]["p50_us"] == 14595
+    assert document["measurement"] == {"windows": 3, "window_ms": 200, "texts_per_request": 1}
+
+
+def test_the_page_needs_nothing_else(test_result):
+    page = html_from_test(test_result, TEXTS, MACHINE)
+    assert not re.search(r"(?:src|href)\s*=|url\(|@import|<script|<link|https?:", page)
+    assert "A &lt;fast&gt; CPU &amp; more" in page
+    assert "tritonpack bench minilm --concurrency 4,16 --duration 0.6 --url 127.0.0.1:8001" in page
+
+
+def test_every_plot_is_well_formed_and_holds_its_points(test_result):
+    plots = re.findall(r"<svg.*?</svg>", html_from_test(test_result, TEXTS, MACHINE), re.DOTALL)
+    assert len(plots) == 4
+    trees = [ET.fromstring(plot) for plot in plots]  # noqa: S314  our own output
+    assert [len(tree.findall("circle")) for tree in trees] == [2, 6, 0, 0]
+    assert len(trees[2].findall("rect")) == 2 * 5
+    assert len(trees[3].findall("polyline")) == 2
+
+
+def test_without_a_record_of_every_request_the_distribution_is_left_out(test_result):
+    bare = [
+        replace(level, requests=0, window_throughput_per_s=(), latency=replace(level.latency, quantiles_us=()))
+        for level in test_result.levels
+    ]
+    page = html_from_test(replace(test_result, levels=tuple(bare)), TEXTS, MACHINE)
+    assert page.count("<svg") == 3
+
+
+def test_noise_is_said(test_result):
+    level = test_result.levels[0]
+    noisy = replace(level, window_throughput_per_s=(100.0, 200.0, 150.0))
+    assert spread(noisy) == pytest.approx(100 / 150)
+    assert "take those figures with care" in html_from_test(replace(test_result, levels=(noisy,)), TEXTS, MACHINE)
+    calm = replace(level, window_throughput_per_s=(100.0, 101.0, 100.0))
+    assert "take those figures with care" not in html_from_test(replace(test_result, levels=(calm,)), TEXTS, MACHINE)
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(test_result, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match="can't be written"):
+        write_report(tmp_path / "file", test_result, TEXTS, MACHINE)
+
+
+def test_this_machine_is_described():
+    machine = this_machine()
+    assert machine.cores >= 1
+    assert machine.memory_gb > 0
+    assert machine.cpu
+
+
+@given(st.floats(1e-6, 1e9))
+def test_ticks_cover_the_values_in_few_round_steps(top):
+    ticks = nice_ticks(top)
+    assert ticks[0] == 0
+    assert ticks[-1] >= top * (1 - 1e-6)
+    assert 2 <= len(ticks) <= 8
+
+
+@pytest.mark.parametrize("top", [0.0, -1.0, math.nan, math.inf])
+def test_ticks_of_nothing(top):
+    assert nice_ticks(top) == [0.0, 1.0]
+
+
+def test_logarithmic_ticks():
+    assert log_ticks(4, 220) == [5, 10, 20, 50, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.25, "0.25"),
+        (7.34, "7.34"),
+        (48.36, "48.4"),
+        (303.2, "303"),
+        (1250, "1,250"),
+        (100, "100"),
+        (20.0, "20"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert compact(value) == text
+
+
+def test_names_are_escaped():
+    assert "<b>" not in line_chart(["<b>"], [Series("<b>", [1.0])], "x", "<b>")
+
+
+def test_a_distribution_of_one_value_is_drawn():
+    ET.fromstring(distribution_chart([Series("one", [5.0] * 101)], "x", "y"))  # noqa: S314  our own output
