@@ -88,7 +88,7 @@ def test_a_table_of_another_length_is_refused(recorded, content):
 
 def test_a_missing_table_is_refused(recorded):
     (recorded / "level.csv").unlink()
-    with pytest.raises(LoadTestError, match="wrote no level.csv"):
+    with pytest.raises(LoadTestError, match=r"wrote no level\.csv"):
         read(recorded)
 
 
