@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tritonpack.core.action import Action
 from tritonpack.core.digest import digest_of_file
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 _BUILD_HINT = "pip install 'tritonpack[build]'"
 
 
+class Proof(NamedTuple):
+    """A verification or an accuracy gate, and what a person calls the candidate that it is about."""
+
+    candidate: str
+    action: Action
+
+
 @dataclass(frozen=True)
 class TargetActions:
     """The actions that make one target's engine.
@@ -53,13 +60,13 @@ class TargetActions:
     exported: Action
     compiled: Action
     tokenizer: Action
-    proofs: tuple[Action, ...]
+    proofs: tuple[Proof, ...]
     executable: bool
 
     @property
     def all(self) -> list[Action]:
         """What a build runs; every proof comes as early as it can."""
-        return [*self.proofs, self.tokenizer, self.compiled]
+        return [*(proof.action for proof in self.proofs), self.tokenizer, self.compiled]
 
 
 def actions_for(recipe: Recipe, target: str, store: Path) -> TargetActions:
@@ -84,7 +91,7 @@ def actions_for(recipe: Recipe, target: str, store: Path) -> TargetActions:
     gate, fp32 = recipe.tolerance(target), PRECISIONS.get("fp32").tolerance
     precision = graph.spec.precision
     proofs = [
-        graph.verify(exported, reference, cpu, fp32, "ONNX fp32", ragged=False),
+        graph.verify(exported, reference, cpu, fp32, "ONNX as exported", ragged=False),
         graph.verify(lowered, reference, cpu, gate, f"ONNX {precision}", ragged=False),
         graph.verify(ragged, reference, cpu, gate, f"ONNX {precision}, ragged", ragged=True),
     ]
@@ -132,7 +139,12 @@ class _Graph:
             )
             return task.wrap(model, recipe.task)
 
-        shared = {"task": recipe.task.model_dump(mode="json"), "dynamic_axes": list(axes), "max_length": length}
+        shared = {
+            "task": recipe.task.model_dump(mode="json"),
+            "task_version": task.version,
+            "dynamic_axes": list(axes),
+            "max_length": length,
+        }
         weights = {"weights": located.weights_digest}
         exported = Action(
             "export",
@@ -217,12 +229,17 @@ class _Graph:
 
     def verify(
         self, candidate: Action, reference: Action, engine: Engine, gate: Tolerance, name: str, *, ragged: bool
-    ) -> Action:
+    ) -> Proof:
         """A candidate against PyTorch."""
-        return Action(
+        action = Action(
             "verify",
             verify.VERSION,
-            {"gate": gate.to_json(), "ragged": ragged, "name": name},
+            {
+                "gate": gate.to_json(),
+                "ragged": ragged,
+                "task": self.recipe.task.kind,
+                "task_version": self.task.version,
+            },
             {"candidate": candidate, "reference": reference},
             lambda paths, out: verify.report_from_candidate(
                 paths["candidate"],
@@ -238,17 +255,25 @@ class _Graph:
             f"verify {name}",
             proves=candidate,
         )
+        return Proof(name, action)
 
     def evaluate(
         self, spec: AccuracySpec, exported: Action, candidate: Action, prepared: Action, engine: Engine, name: str
-    ) -> Action:
+    ) -> Proof:
         """The accuracy gate; an engine that can't be executed is measured by the graph it was compiled from."""
         dataset, cpu = DATASETS.get(spec.dataset.kind), ENGINES.get("onnxruntime")
         folder = self.recipe.folder
-        return Action(
+        action = Action(
             "evaluate",
             evaluate.VERSION,
-            {"metric": spec.metric, "max_drop": spec.max_drop, "length": self.length, "pads": self.pads, "name": name},
+            {
+                "metric": spec.metric,
+                "max_drop": spec.max_drop,
+                "length": self.length,
+                "pads": self.pads,
+                "task": self.recipe.task.kind,
+                "task_version": self.task.version,
+            },
             {
                 "baseline": exported,
                 "candidate": candidate,
@@ -271,6 +296,7 @@ class _Graph:
             f"{spec.metric} of {name}",
             proves=candidate,
         )
+        return Proof(name, action)
 
     def _calibration(self, spec: CalibrationSpec, prepared: Action) -> Action:
         texts = path_from_location(spec.texts, self.recipe.folder)

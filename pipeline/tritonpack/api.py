@@ -113,7 +113,7 @@ def _built(recipe: Recipe, graph: TargetActions, runner: Runner) -> BuiltTarget:
     spec = recipe.targets[graph.name]
     engine = ENGINES.get(spec.engine)
     compiled, exported = runner.steps[graph.compiled].record, runner.steps[graph.exported].record
-    reports = [dict(runner.steps[action].record.facts) for action in graph.proofs]
+    reports = [{"candidate": name, **runner.steps[action].record.facts} for name, action in graph.proofs]
     if not graph.executable:
         reports.append({"status": "compiled, not executed", "candidate": f"{spec.engine} {spec.precision}"})
     return BuiltTarget(

@@ -7,7 +7,7 @@
     targets:
       cpu: {engine: onnxruntime, precision: int8_dynamic}
       rtx: {engine: tensorrt_rtx, precision: fp16}
-    serving: {max_batch: 64, queue_delay_us: 500}
+    serving: {max_batch: 64, threads: 2}
 
 `load_recipe` reads and validates; `recipe_schema` is the published JSON Schema. What a source or a
 task may be told is declared in its own file, so a new one changes nothing here.
@@ -138,7 +138,7 @@ class ServingSpec(Spec):
     """How Triton serves the model; changing it never exports or compiles again."""
 
     max_batch: int = Field(64, ge=1, le=4096, description="Greatest batch in rows that the server forms or takes.")
-    queue_delay_us: int = Field(500, ge=0, le=10_000_000, description="How long a request may wait for company.")
+    queue_delay_us: int = Field(0, ge=0, le=10_000_000, description="How long a request may wait for company.")
     instances: int = Field(1, ge=1, le=64, description="Encoder instances.")
     tokenizer_instances: int = Field(1, ge=1, le=64, description="Tokenizer instances.")
     threads: int | None = Field(None, ge=1, le=512, description="Threads of one encoder instance; null: every core.")

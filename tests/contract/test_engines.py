@@ -53,7 +53,6 @@ def test_a_ragged_graph_compiles(installed, exported, tmp_path):
     out, facts = compiled(installed, exported, tmp_path)
     assert out.stat().st_size > 1000
     assert json.loads(json.dumps(facts)) == facts
-    assert facts["executed_here"] is installed.can_execute()
     assert facts["platform"]
 
 

@@ -25,6 +25,7 @@ class Options(TaskOptions):
     scale: float = Field(1.0, description="A factor.")
 
 class Loudness(Embedding):
+    version = 1
     options = Options
     answers = {"loudness": "loudness_output"}
 

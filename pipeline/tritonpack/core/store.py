@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -119,7 +120,7 @@ class Store:
         with _accessing(self.root):
             self._tmp.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
-            with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=self._tmp) as folder:
+            with tempfile.TemporaryDirectory(prefix=_owner(), dir=self._tmp) as folder:
                 yield Path(folder)
 
     def commit(self, key: str, artifact: Path, facts: Facts, seconds: float) -> Record:
@@ -176,14 +177,19 @@ class Store:
         return blob.exists() and digest_of_file(blob) == digest
 
     def _remove_leftovers(self) -> None:
-        """Remove the scratch folders of builds that were killed."""
+        """Remove the scratch folders of builds that were killed; of another machine's we know nothing."""
         for folder in self._tmp.iterdir():
-            pid, _, _ = folder.name.partition("-")
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            pid, _, host = folder.name.rpartition("-")[0].partition("@")
+            if host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 # Another build may be removing it too.
                 shutil.rmtree(folder, ignore_errors=True)
                 with suppress(OSError):
                     folder.unlink()
+
+
+def _owner() -> str:
+    """Begins the names of this process's scratch files; containers that share a store have hosts of their own."""
+    return f"{os.getpid()}@{socket.gethostname()}-"
 
 
 @contextmanager
@@ -215,7 +221,7 @@ def _record_from(text: str) -> Record:
 
 
 def _write_text(path: Path, text: str, scratch: Path) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=scratch)
+    descriptor, name = tempfile.mkstemp(prefix=_owner(), dir=scratch)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 def engine_from_onnx(onnx: Path, engine: Engine, profile: Mapping[str, ShapeRange], *, cache: Path, out: Path) -> Facts:
-    """Compile and say how large the file is.
+    """Compile, with a folder for the engine's side files.
 
     Raises:
         CompileError: the engine refuses the graph.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    facts = engine.compile(onnx, profile, out, cache)
-    return {**facts, "executed_here": engine.can_execute()}
+    return engine.compile(onnx, profile, out, cache)

@@ -83,7 +83,6 @@ def accuracy_from_candidate(
         )
     facts = {
         "status": "verified",
-        "candidate": name,
         "metric": label,
         "baseline": baseline,
         "candidate_value": candidate,

@@ -74,7 +74,6 @@ def report_from_candidate(
         }
     facts = {
         "status": "verified",
-        "candidate": name,
         "cases": len(cases),
         "gate": asdict(tolerance),
         "outputs": outputs,

@@ -27,12 +27,14 @@ class Task(Protocol):
     """A task: what goes in, what comes out, and when two answers are the same.
 
     Args:
+        version: raised when `wrap`, `sample_inputs` or `agreement` would give something else.
         options: the recipe's fields for the task.
         auto_class: the `transformers` class that carries the task's head.
         optional_weights: prefixes of weights that the task doesn't use.
         answers: public output name -> name of the graph's output, for the ensemble.
     """
 
+    version: int
     options: type[TaskOptions]
     auto_class: str
     optional_weights: tuple[str, ...]

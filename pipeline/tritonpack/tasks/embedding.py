@@ -28,6 +28,7 @@ class EmbeddingOptions(TaskOptions):
 class Embedding:
     """``input_ids, attention_mask: (batch, seq) int64 -> embedding: (batch, d) float32``."""
 
+    version = 1
     options = EmbeddingOptions
     auto_class = "AutoModel"
     optional_weights = ("pooler.",)
