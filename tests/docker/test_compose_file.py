@@ -42,10 +42,9 @@ def test_images_are_pinned_in_env_alone(file):
 
 
 def test_no_pin_floats():
-    assert set(PINS) == {"TRITON_TAG", "BASE_IMAGE", "MODEL_PACKAGES"}
+    assert set(PINS) == {"TRITON_TAG", "BASE_IMAGE"}
     assert re.fullmatch(r"\d\d\.\d\d", PINS["TRITON_TAG"])
     assert re.fullmatch(r"debian:\d+\.\d+-slim", PINS["BASE_IMAGE"])
-    assert all("==" in package for package in PINS["MODEL_PACKAGES"].split())
 
 
 @pytest.mark.parametrize("name", SERVERS)

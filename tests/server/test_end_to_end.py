@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tiny_bert import WORDS, recipe_document, tiny_bert, write_bert, write_recipe, write_texts
+from tiny_bert import WORDS, recipe_document, tiny_model, write_bert, write_recipe, write_texts
 
 import tritonpack
 from tritonpack.server.embedded import ServerOptions, free_ports, start
@@ -50,7 +50,7 @@ def expected(served):
     tokenizer = Tokenizer.from_file(str(served[0] / "model" / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_LENGTH)
-    model, vectors = tiny_bert(), []
+    model, vectors = tiny_model(), []
     for text in TEXTS:
         ids = torch.tensor([tokenizer.encode(text).ids])
         with torch.no_grad():

@@ -56,7 +56,7 @@ def serve(
 
 
 @click.command()
-@click.option("--grpc-port", type=_PORT, help="Which server, where several run.")
+@click.option("--grpc-port", type=_PORT, help="Which server; default: the one on 8001, or the only one.")
 @click.option("--all", "all_servers", is_flag=True, help="Stop every server that runs.")
 @json_option
 def stop(grpc_port: int | None, all_servers: bool, as_json: bool) -> None:

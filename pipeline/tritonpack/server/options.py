@@ -146,6 +146,8 @@ def environment_for_server(runtime: Runtime) -> dict[str, str]:
         "PYTHONNOUSERSITE": "1",
         # The model repository belongs to the build.
         "PYTHONDONTWRITEBYTECODE": "1",
+        # ONNX Runtime reports to its vendor unless it is told not to.
+        "ORT_DISABLE_TELEMETRY": "1",
         "LD_LIBRARY_PATH": runtime.library_path,
     }
     for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

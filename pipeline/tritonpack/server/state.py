@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TRITON_GRPC_PORT = 8001
+
+
 @dataclass(frozen=True)
 class ServerState:
     """A server that was started.
@@ -75,13 +78,15 @@ def read_states() -> list[ServerState]:
 
 
 def find_state(grpc_port: int | None) -> ServerState:
-    """Find the server on a port, or the only one that runs.
+    """Find the server on a port; without one, the server on Triton's own port, or the only one that runs.
 
     Raises:
         ServerError: there is none, or there are several and no port was named.
     """
     states = read_states()
     found = [state for state in states if grpc_port in (None, state.grpc_port)]
+    if grpc_port is None:
+        found = [state for state in states if state.grpc_port == TRITON_GRPC_PORT] or found
     if len(found) == 1:
         return found[0]
     ports = ", ".join(str(state.grpc_port) for state in states)
