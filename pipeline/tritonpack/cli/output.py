@@ -62,7 +62,7 @@ def print_error(error: TritonpackError) -> None:
         stderr().print(Text.assemble(("hint:  ", "bold"), error.hint))
 
 
-def table_from_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def table_from_rows(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A plain table; columns whose name starts with ``>`` are aligned to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
     for column in columns:

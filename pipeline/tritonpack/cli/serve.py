@@ -113,7 +113,8 @@ def _print_status(status: ServerStatus) -> None:
     rows = [(model.name, model.version, model.state, model.reason) for model in status.models]
     title = f"{'ready' if status.ready else 'NOT READY'}: {state.repository} (process {state.pid})"
     console = stdout()
-    console.print(table_from_rows(title, ("model", ">version", "state", "reason"), rows))
+    console.print(title, markup=False)
+    console.print(table_from_rows(None, ("model", ">version", "state", "reason"), rows))
     console.print(f"gRPC     {ADDRESS}:{state.grpc_port}", f"HTTP     http://{ADDRESS}:{state.http_port}", sep="\n")
     console.print(f"metrics  http://{ADDRESS}:{state.metrics_port}/metrics", f"log      {state.log}", sep="\n")
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _ROWS = ("batch", "sequence")
 _DEFAULT_VOCABULARY = 1000
+_LEAST_NORM = 2.0**-20
+"""Keeps a vector of zeros from becoming NaN. FP16 holds it exactly, and rounds PyTorch's own 1e-12 to zero."""
 
 
 class EmbeddingOptions(TaskOptions):
@@ -54,7 +56,7 @@ class Embedding:
                 output = self.model(input_ids=input_ids, attention_mask=attention_mask)
                 hidden = getattr(output, "last_hidden_state", output)
                 vector = hidden if hidden.dim() == len(_ROWS) else _pool(hidden, attention_mask, options.pooling)
-                return torch.nn.functional.normalize(vector, dim=-1) if options.normalize else vector
+                return torch.nn.functional.normalize(vector, dim=-1, eps=_LEAST_NORM) if options.normalize else vector
 
         return Pooled().eval()
 
