@@ -30,7 +30,7 @@ class EmbeddingOptions(TaskOptions):
 class Embedding:
     """``input_ids, attention_mask: (batch, seq) int64 -> embedding: (batch, d) float32``."""
 
-    version = 1
+    version = 2
     options = EmbeddingOptions
     auto_class = "AutoModel"
     optional_weights = ("pooler.",)
