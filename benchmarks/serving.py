@@ -63,7 +63,7 @@ class InProcess:
 
     def __init__(self, repository: Path, model: str, options: dict[str, str]) -> None:
         tokenizer, encoder = (parse_config(repository / f"{model}_{part}") for part in ("tokenizer", "encoder"))
-        folder = repository / encoder.name / str(encoder.version_policy.specific.versions[0])
+        folder = latest_version(repository / encoder.name)
         session = onnxruntime.SessionOptions()
         threads = encoder.parameters.get("intra_op_thread_count")
         # As many as all served instances have together: two instances of one thread compare with two threads.
@@ -71,8 +71,7 @@ class InProcess:
         for name, value in options.items():
             session.add_session_config_entry(name, value)
         self.session = onnxruntime.InferenceSession(folder / encoder.default_model_filename, session)
-        version = str(tokenizer.version_policy.specific.versions[0])
-        self.tokenizer = Tokenizer.from_file(str(repository / tokenizer.name / version / "tokenizer.json"))
+        self.tokenizer = Tokenizer.from_file(str(latest_version(repository / tokenizer.name) / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(int(tokenizer.parameters["max_length"].string_value))
 
@@ -107,6 +106,11 @@ class InProcess:
 def parse_config(folder: Path) -> Any:
     """Read a model's configuration."""
     return parse((folder / "config.pbtxt").read_text(encoding="utf-8"))
+
+
+def latest_version(model: Path) -> Path:
+    """The version folder that Triton serves."""
+    return max((folder for folder in model.iterdir() if folder.name.isdigit()), key=lambda folder: int(folder.name))
 
 
 def seconds_of(action: Callable[[], object]) -> float:

@@ -21,17 +21,17 @@ SERVING = Serving(
 ENCODER = Encoder(
     triton={"backend": "onnxruntime"},
     file_name="cpu.onnx",
-    version=3,
+    pinned=None,
     inputs=tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask")),
     outputs=(TensorSpec("embedding_output", "float32", ("batch", 384)),),
     row_length="row_length",
     longest_row="longest_row",
     mask="attention_mask",
 )
-PLAN = Encoder(**{**vars(ENCODER), "triton": {"platform": "tensorrt_plan"}, "file_name": "gpu.plan"})
+PLAN = Encoder(**{**vars(ENCODER), "triton": {"platform": "tensorrt_plan"}, "file_name": "gpu.plan", "pinned": 3})
 CONFIGS = {
     "ensemble": ensemble_config("tiny", SERVING, ENCODER, {"embedding": "embedding_output"}),
-    "tokenizer": tokenizer_config("tiny", SERVING, ENCODER.inputs, version=2, max_length=48, pad_id=0),
+    "tokenizer": tokenizer_config("tiny", SERVING, ENCODER.inputs, max_length=48, pad_id=0),
     "encoder_onnxruntime": encoder_config("tiny", SERVING, ENCODER),
     "encoder_tensorrt": encoder_config("tiny", SERVING, PLAN),
 }

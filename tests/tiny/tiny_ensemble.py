@@ -63,7 +63,7 @@ def write_ensemble(repository: Path, name: str = "tiny") -> Path:
     )
     configs = (
         ensemble_config(name, SERVING, encoder, {"embedding": "embedding_output"}),
-        tokenizer_config(name, SERVING, _TOKENS, version=1, max_length=MAX_LENGTH, pad_id=0),
+        tokenizer_config(name, SERVING, _TOKENS, max_length=MAX_LENGTH, pad_id=0),
         encoder_config(name, SERVING, encoder),
     )
     for config in configs:

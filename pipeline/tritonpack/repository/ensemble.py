@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from tritonpack.core.tensors import TensorSpec
 
-ENSEMBLE_VERSION = 1
 _WARMUP_TOKENS = 8
 
 
@@ -55,7 +54,7 @@ class Encoder:
     Args:
         triton: the fields that name its backend.
         file_name: in the version's folder.
-        version: the folder's number.
+        pinned: the version to serve; None for the latest.
         inputs: the padded inputs ``(batch, sequence)`` of the graph, without what the batcher adds.
         outputs: the graph's outputs.
         row_length: name of the batcher's input with each row's length.
@@ -65,7 +64,7 @@ class Encoder:
 
     triton: Mapping[str, str]
     file_name: str
-    version: int
+    pinned: int | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     row_length: str
@@ -84,14 +83,13 @@ def encoder_name(name: str) -> str:
 
 
 def tokenizer_config(
-    name: str, serving: Serving, inputs: tuple[TensorSpec, ...], *, version: int, max_length: int, pad_id: int
+    name: str, serving: Serving, inputs: tuple[TensorSpec, ...], *, max_length: int, pad_id: int
 ) -> ModelConfig:
     """Texts in, one row of ids per text out, padded only to the longest of the same request."""
     return ModelConfig(
         name=tokenizer_name(name),
         backend="python",
         max_batch_size=serving.max_batch,
-        version_policy=VersionPolicy(Specific((version,))),
         input=(ModelInput("text", DataType.STRING, (1,)),),
         output=tuple(ModelOutput(spec.name, DATA_TYPES[spec.dtype], (-1,)) for spec in inputs),
         instance_group=(InstanceGroup(serving.tokenizer_instances, InstanceKind.CPU),),
@@ -121,7 +119,7 @@ def encoder_config(name: str, serving: Serving, encoder: Encoder) -> ModelConfig
         platform=encoder.triton.get("platform", ""),
         max_batch_size=serving.max_batch,
         default_model_filename=encoder.file_name,
-        version_policy=VersionPolicy(Specific((encoder.version,))),
+        version_policy=None if encoder.pinned is None else VersionPolicy(Specific((encoder.pinned,))),
         input=tuple(
             ModelInput(spec.name, DATA_TYPES[spec.dtype], (-1,), allow_ragged_batch=True) for spec in encoder.inputs
         ),
@@ -163,7 +161,6 @@ def ensemble_config(name: str, serving: Serving, encoder: Encoder, answers: Mapp
         name=name,
         platform="ensemble",
         max_batch_size=serving.max_batch,
-        version_policy=VersionPolicy(Specific((ENSEMBLE_VERSION,))),
         input=(ModelInput("text", DataType.STRING, (1,)),),
         output=tuple(
             ModelOutput(

@@ -152,7 +152,7 @@ def _packaged(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pa
     kept = _earlier(whole, recipe, entries, built[0].model)
     dropped = tuple(sorted(old.get("targets", {}).keys() - entries.keys() - kept.keys()))
     entries = {name: {**kept, **entries}[name] for name, _, _ in recipe.order if name in {**kept, **entries}}
-    encoders = {name: _encoder(entry) for name, entry in entries.items()}
+    encoders = {name: _encoder(entry, latest=version) for name, entry in entries.items()}
     default = next(iter(encoders.values()))
 
     tokenizer_files = {"model.py": Content.of_file(TOKENIZER_MODEL), "tokenizer.json": recipe.tokenizer}
@@ -168,7 +168,6 @@ def _packaged(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pa
             recipe.name,
             recipe.serving,
             default.inputs,
-            version=tokenizer_version,
             max_length=recipe.max_length,
             pad_id=recipe.pad_id,
         ),
@@ -229,11 +228,12 @@ def _as_written(path: Path, listed: dict[str, Any]) -> Content:
     return Content(listed["sha256"], listed["size"], lambda: path)
 
 
-def _encoder(entry: dict[str, Any]) -> Encoder:
+def _encoder(entry: dict[str, Any], *, latest: int) -> Encoder:
     return Encoder(
         triton=entry["triton"],
         file_name=entry["file"],
-        version=entry["version"],
+        # Only a target that was left behind names its version: the others' configurations stay as they are.
+        pinned=None if entry["version"] == latest else entry["version"],
         inputs=tuple(TensorSpec.from_json(spec) for spec in entry["inputs"]),
         outputs=tuple(TensorSpec.from_json(spec) for spec in entry["outputs"]),
         row_length=ROW_LENGTH,
