@@ -10,6 +10,7 @@ import importlib
 import os
 import platform
 import sys
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tritonpack.core.tensors import ShapeRange, Tensors
 
 
-class TensorRTEngine:
+class TensorRTEngine(ABC):
     """Compiles a plan with one of the two packages.
 
     Subclasses name the package and say which GPUs its plans run on, and whether kernels are timed.
@@ -48,9 +49,9 @@ class TensorRTEngine:
         """
         return f"{self.distribution}=={self._version()} {_platform()} sm={self.plan_capability()}"
 
+    @abstractmethod
     def plan_capability(self) -> str:
         """The compute capabilities that a plan compiled here runs on."""
-        raise NotImplementedError
 
     def can_execute(self) -> bool:
         """Whether there is a GPU."""
