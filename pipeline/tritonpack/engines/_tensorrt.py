@@ -10,6 +10,7 @@ import importlib
 import os
 import platform
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -86,10 +87,10 @@ class TensorRTEngine(ABC):
         if self.keeps_timings:
             known = timings.read_bytes() if timings.exists() else b""
             config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
-        with _standard_output_kept_clean():
+        with _standard_output_caught() as printed:
             plan = builder.build_serialized_network(network, config)
         if plan is None:
-            reason = "; ".join(logger.errors) or "no reason given"
+            reason = "; ".join([*logger.errors, *printed]) or "no reason given"
             raise CompileError(f"{self.distribution} can't compile the graph: {reason}", hint=_operator_hint())
         out.write_bytes(memoryview(plan))
         if self.keeps_timings:
@@ -132,16 +133,24 @@ class TensorRTSession:
 
 
 @contextmanager
-def _standard_output_kept_clean() -> Iterator[None]:
-    """Send what the compiler prints past its logger to standard error: standard output is for results."""
+def _standard_output_caught() -> Iterator[list[str]]:
+    """Catch what the compiler prints past its logger: standard output is for results.
+
+    Yields:
+        A list that holds the lines once the block has ended.
+    """
+    lines: list[str] = []
     sys.stdout.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+    with tempfile.TemporaryFile("w+", errors="replace") as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            yield lines
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            file.seek(0)
+            lines += file.read().splitlines()
 
 
 def _platform() -> str:
