@@ -172,14 +172,15 @@ def _print_build(name: str, result: Build) -> None:
 
 
 def _verification_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    candidate = report["candidate"].removeprefix("ONNX ")
     if "metric" in report:
-        change = f"{report['metric']} {report['baseline']:.4f} -> {report['candidate_value']:.4f}"
-        return [(report["candidate"], change, "", f"drop<={report['max_drop']:g}", report["status"])]
+        change = f"{report['baseline']:.4f} -> {report['candidate_value']:.4f}"
+        return [(f"{candidate}: {report['metric']}", change, "", f"drop<={report['max_drop']:g}", report["status"])]
     if "outputs" not in report:
-        return [(report["candidate"], "", "", "", report["status"])]
+        return [(candidate, "", "", report["status"], "")]
     return [
         (
-            report["candidate"],
+            candidate,
             f"{a['max_abs_error']:.1e} / {a['mean_abs_error']:.1e}",
             f"{a['min_cosine']:.5f} / {a['mean_cosine']:.5f}",
             _gate(report["gate"]),
