@@ -71,17 +71,12 @@ class TensorRTEngine(ABC):
         logger = _log_class(trt)()
         builder = trt.Builder(logger)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        parser = trt.OnnxParser(network, logger)
-        if not parser.parse_from_file(str(onnx)):
-            errors = (parser.get_error(index) for index in range(parser.num_errors))
-            told = "; ".join(f"{e.node_operator()} '{e.node_name()}': {e.desc()}" for e in errors)
-            raise CompileError(f"{self.distribution} can't read the graph: {told}", hint=_operator_hint())
+        _parse(trt.OnnxParser(network, logger), onnx, self.distribution)
         config = builder.create_builder_config()
         shapes = builder.create_optimization_profile()
         for name, allowed in profile.items():
-            shapes.set_shape(
-                name, *(trt.Dims(list(shape)) for shape in (allowed.least, allowed.best, allowed.greatest))
-            )
+            least, best, greatest = (trt.Dims(list(shape)) for shape in (allowed.least, allowed.best, allowed.greatest))
+            shapes.set_shape(name, least, best, greatest)
         config.add_optimization_profile(shapes)
         timings = cache / f"timings-{self.distribution}-{self._version()}-{self.plan_capability()}.bin"
         if self.keeps_timings:
@@ -130,6 +125,18 @@ class TensorRTSession:
     def __del__(self) -> None:
         """Give the GPU's memory back."""
         self._runner.deactivate()
+
+
+def _parse(parser: tensorrt.OnnxParser, onnx: Path, distribution: str) -> None:
+    """Read a graph into the parser's network.
+
+    Raises:
+        CompileError: the parser refuses it; the message names operators and nodes.
+    """
+    if not parser.parse_from_file(str(onnx)):
+        errors = (parser.get_error(index) for index in range(parser.num_errors))
+        told = "; ".join(f"{e.node_operator()} '{e.node_name()}': {e.desc()}" for e in errors)
+        raise CompileError(f"{distribution} can't read the graph: {told}", hint=_operator_hint())
 
 
 @contextmanager
