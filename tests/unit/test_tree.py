@@ -207,3 +207,25 @@ def test_a_repository_that_is_a_file_is_a_clear_error(tmp_path, below):
     ):
         pass
     assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_folder_that_is_a_mount_point_is_changed_in_place(tmp_path):
+    behind, folder = tmp_path / "behind", tmp_path / "mounted"
+    (behind / "model").mkdir(parents=True)
+    (behind / "model" / "config").write_text("old")
+    (behind / "manifest").write_text("old")
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "--bind", str(behind), str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting needs root: " + mounted.stderr.decode().strip())
+    try:
+        with replacing(folder) as tree:
+            put(tree / "model" / "config", b"new")
+            put(tree / "other" / "config", b"new")
+            assert (folder / "model" / "config").read_text() == "old"
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+    assert (behind / "model" / "config").read_text() == "new"
+    assert (behind / "other" / "config").read_text() == "new"
+    assert (behind / "manifest").read_text() == "old"
+    assert not list(behind.glob(".*.new"))

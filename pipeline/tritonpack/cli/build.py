@@ -50,7 +50,7 @@ def build(recipe: Path, targets: tuple[str, ...], repository: Path, store: Path 
         transient=True,
         disable=as_json or not stderr().is_terminal,
     )
-    with progress, _warnings_on(progress):
+    with progress, _WarningsOn(progress):
         result = run_build(
             loaded, targets, repository=repository, store=store, observer=_Watcher(progress, quiet=as_json)
         )
@@ -126,7 +126,7 @@ class _Watcher:
             self._progress.console.print(f"  {step.action.description}: {step.record.seconds:.1f} s", style="dim")
 
 
-class _warnings_on(logging.Handler):  # noqa: N801  it is used as a function
+class _WarningsOn(logging.Handler):
     """Warnings of the store and the stages go above the progress bar."""
 
     def __init__(self, progress: Progress) -> None:

@@ -29,32 +29,16 @@ def infer(model: str, texts: tuple[str, ...], url: str, timeout_s: float, as_jso
 
     With --json the vectors themselves are printed.
     """
+    from tritonpack.core.tensors import row_cosines
+
     with connected(url, timeout_s=timeout_s) as client:
         served_limits(client, model)
         vectors = client.embed(model, texts)
-    similarity = cosine_similarity(vectors)
+    similarity = row_cosines(vectors[:, None], vectors)
     if as_json:
         print_json(_document(model, url, texts, vectors, similarity))
     else:
         _print(model, texts, vectors, similarity)
-
-
-def cosine_similarity(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Compare every pair.
-
-    Args:
-        vectors: (n, d) float32.
-
-    Returns:
-        (n, n) float64; 0 for a vector of length 0.
-    """
-    import numpy as np
-
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    unit = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
-    similarity: NDArray[np.float64] = unit @ unit.T
-    return similarity
 
 
 def _document(

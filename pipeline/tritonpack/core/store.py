@@ -143,11 +143,11 @@ class Store:
         return record
 
     def discard(self, key: str) -> None:
-        """Forget a key; its blob stays only while another record may name it."""
+        """Forget a key; its blob stays, since another record may name it."""
         (self._actions / f"{key}.json").unlink(missing_ok=True)
 
     def discard_artifact(self, key: str) -> None:
-        """Forget a key and remove the blob that it names."""
+        """Forget a key and remove the blob that it names; a record that shares it becomes a miss."""
         record = self.find(key)
         self.discard(key)
         if record is not None:

@@ -80,10 +80,8 @@ def agreement_of(reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
     expected_rows = np.where(finite[:, None], expected_rows, 0.0)
     actual_rows = np.where(finite[:, None], actual_rows, 0.0)
     difference = np.where(numbers, np.abs(expected_rows - actual_rows), np.inf)
-    norms = np.linalg.norm(expected_rows, axis=1) * np.linalg.norm(actual_rows, axis=1)
-    products = (expected_rows * actual_rows).sum(axis=1)
     both_zero = ~expected_rows.any(axis=1) & ~actual_rows.any(axis=1)
-    cosine = np.where(both_zero, 1.0, products / np.where(norms > 0, norms, 1.0))
+    cosine = np.where(both_zero, 1.0, row_cosines(expected_rows, actual_rows))
     cosine = np.where(finite, cosine, -1.0)
     return Agreement(
         max_abs_error=float(difference.max()),
@@ -92,6 +90,22 @@ def agreement_of(reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
         mean_cosine=float(cosine.mean()),
         worst_row=int(cosine.argmin()),
     )
+
+
+def row_cosines(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """The cosine of each row of ``left`` and the same row of ``right``, in double precision.
+
+    Args:
+        left: ``(..., d)``.
+        right: ``(..., d)``; the leading axes are broadcast, so ``(n, 1, d)`` and ``(n, d)`` give every pair.
+
+    Returns:
+        ``(...)``; 0 where a row has no length.
+    """
+    one, other = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    norms = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    cosines: NDArray[np.float64] = (one * other).sum(axis=-1) / np.where(norms > 0, norms, 1.0)
+    return cosines
 
 
 @dataclass(frozen=True)

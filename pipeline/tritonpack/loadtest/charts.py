@@ -52,7 +52,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def line_chart(categories: Sequence[str], series: Sequence[Series], x_title: str, y_title: str) -> str:
     """Lines over categories that stand at equal distances, with error bars where a series has them."""
-    top = max([*(value for one in series for value in (*one.values, *one.high) if value == value), 0.0])  # noqa: PLR0124
+    top = max([*(value for one in series for value in (*one.values, *one.high) if not math.isnan(value)), 0.0])
     ticks = nice_ticks(top)
     x, y = _category_scale(len(categories)), _linear(0, ticks[-1], HEIGHT - _BOTTOM, _TOP)
     parts = [_frame(x_title, y_title), _y_axis(ticks, y)]
@@ -64,7 +64,7 @@ def line_chart(categories: Sequence[str], series: Sequence[Series], x_title: str
             f' stroke="{color}"/>'
             for index, (low, high) in enumerate(zip(one.low, one.high, strict=True))
         ]
-        points = [(x(index), y(value)) for index, value in enumerate(one.values) if value == value]  # noqa: PLR0124
+        points = [(x(index), y(value)) for index, value in enumerate(one.values) if not math.isnan(value)]
         parts.append(_polyline(points, color))
         parts += [
             f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4" fill="{color}"><title>{escape(one.name)}, {x_title.lower()} '

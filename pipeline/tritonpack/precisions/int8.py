@@ -69,7 +69,6 @@ class Int8:
                     "ActivationSymmetric": True,
                     "WeightSymmetric": True,
                     "MatMulConstBOnly": True,
-                    "QDQKeepRemovableActivations": True,
                     "OpTypesToExcludeOutputQuantization": list(QUANTIZABLE),
                 },
             )

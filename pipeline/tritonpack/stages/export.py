@@ -47,7 +47,7 @@ def onnx_from_module(
         The graph's inputs and outputs with their shapes.
 
     Raises:
-        ExportError: the exporter, the checker or the first run refuses the model.
+        ExportError: the exporter or the checker refuses the model.
     """
     import torch
 

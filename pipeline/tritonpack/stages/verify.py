@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +74,7 @@ def report_from_candidate(
     facts = {
         "status": "verified",
         "cases": len(cases),
-        "gate": asdict(tolerance),
+        "gate": tolerance.to_json(),
         "outputs": outputs,
     }
     out.write_text(json.dumps(facts, indent=1))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tritonpack.core.tensors import Agreement, Tensors, TensorSpec, agreement_of
+from tritonpack.core.tensors import Agreement, Tensors, TensorSpec, agreement_of, row_cosines
 from tritonpack.tasks import TaskOptions
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ class Embedding:
     def pair_scores(self, left: Tensors, right: Tensors) -> NDArray[Any]:
         """The cosine of the two vectors."""
         output = self.answers["embedding"]
-        one, other = left[output], right[output]
-        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-        return np.asarray((one * other).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny))
+        return row_cosines(left[output], right[output])
 
 
 TASK = Embedding()
