@@ -28,7 +28,7 @@ TABLE = np.random.default_rng(3).normal(size=(len(VOCABULARY), DIMENSIONS)).asty
 TABLE[0] = 1000.0  # a padding row that isn't masked away shows
 SERVING = Serving(
     max_batch=MAX_BATCH,
-    queue_delay_us=500,
+    queue_delay_us=5000,
     instances=1,
     tokenizer_instances=1,
     threads=1,
@@ -93,7 +93,8 @@ def write_plain_models(repository: Path) -> Path:
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", "columns"])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", "columns"])],
     )
-    batching = "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 5000 }"
+    # Long enough that requests sent together are joined on a slow machine too; a full batch doesn't wait.
+    batching = "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 300000 }"
     for name, batch, dims in (("double", batching, "[ -1 ]"), ("unbatched", "max_batch_size: 0", "[ -1, -1 ]")):
         _write_model(
             repository,
