@@ -1,0 +1,59 @@
+"""What sets one model family apart, as data: one file a family, each holding ``FAMILY``.
+
+A stage never asks which family it has before it; it reads a field of `Family`.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tritonpack.core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _positions_of_config(config: Mapping[str, Any]) -> int | None:
+    found = config.get("max_position_embeddings")
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def _as_loaded(model: Any) -> Any:
+    return model
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family differs from the others.
+
+    Args:
+        model_types: ``model_type`` of the ``config.json`` files that belong to it.
+        token_types: whether the model takes ``token_type_ids``, the part of a pair that a token is of.
+        positions: the model's configuration -> longest row in tokens, or None if any length fits.
+        auto_classes: a task's `transformers` class -> the family's own, where they differ.
+        fp32_modules: names of submodules whose values leave FP16's range: a precision keeps them in FP32.
+        adapt: the loaded model -> the module to export, called with the graph's inputs by name; it must
+            treat a row padded at its end like the row alone.
+        exporting: holds while the model is exported: what the exporter can't take, written so that it can.
+    """
+
+    model_types: tuple[str, ...]
+    token_types: bool = False
+    positions: Callable[[Mapping[str, Any]], int | None] = _positions_of_config
+    auto_classes: Mapping[str, str] = field(default_factory=dict)
+    fp32_modules: tuple[str, ...] = ()
+    adapt: Callable[[Any], Any] = _as_loaded
+    exporting: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+FAMILIES: Registry[Family] = Registry("tritonpack.families", "FAMILY")
+
+_OTHER = Family(model_types=())
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """The family of a model's configuration; one without traits of its own if no file knows it."""
+    model_type = config.get("model_type")
+    return next((family for family in FAMILIES.all().values() if model_type in family.model_types), _OTHER)
