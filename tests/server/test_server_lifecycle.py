@@ -140,6 +140,21 @@ def test_a_target_has_its_own_configuration(ensemble):
     assert caught.value.hint == "targets built into it: other"
 
 
+def test_a_server_of_named_models_loads_others_when_asked(ensemble):
+    with start(ServerOptions(ensemble, *free_ports(), models=())) as server:
+        assert server.state.models == []
+        with triton.InferenceServerClient(server.grpc_url) as client:
+            with pytest.raises(InferenceServerException, match="unknown model"):
+                ask(server, "w5")
+            client.load_model("tiny")
+            np.testing.assert_allclose(ask(server, "w5"), [embed("w5")], rtol=1e-5, atol=1e-6)
+            client.unload_model("tiny", unload_dependents=True)
+            deadline = time.monotonic() + 10
+            while stubs_of(server, "tiny_encoder") and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not stubs_of(server, "tiny_encoder")
+
+
 def test_the_response_cache_answers_a_repeated_request(ensemble):
     config = ensemble / "tiny" / "config.pbtxt"
     config.write_text(config.read_text() + "response_cache { enable: true }\n")

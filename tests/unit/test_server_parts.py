@@ -9,10 +9,11 @@ import subprocess
 import psutil
 import pytest
 
-from tritonpack.core.errors import ServerError, UnsupportedError
+from tritonpack.core.errors import ConfigurationError, ServerError, UnsupportedError
 from tritonpack.server import libpython, runtime
 from tritonpack.server.options import (
     ServerOptions,
+    check_repository,
     command_from_options,
     environment_for_server,
     uses_response_cache,
@@ -87,6 +88,21 @@ def test_command_line(tmp_path):
         f"--backend-directory={tmp_path / 'b'}",
     } <= set(command)
     assert not [part for part in command if part.startswith("--cache-config")]
+
+
+def test_named_models_alone_are_loaded_and_others_on_request(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text("")
+    assert check_repository(ServerOptions(tmp_path)) == ["one", "two"]
+    assert check_repository(ServerOptions(tmp_path, models=())) == []
+    options = ServerOptions(tmp_path, models=("two",))
+    assert check_repository(options) == ["two"]
+    command = command_from_options(options, Runtime(tmp_path / "r"), tmp_path / "b", "shm-")
+    assert {"--model-control-mode=explicit", "--load-model=two"} <= set(command)
+    with pytest.raises(ConfigurationError, match="has no model twu") as caught:
+        check_repository(ServerOptions(tmp_path, models=("twu",)))
+    assert "two" in caught.value.hint
 
 
 @pytest.mark.parametrize(

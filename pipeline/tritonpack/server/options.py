@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tritonpack.core.errors import ConfigurationError
+from tritonpack.core.registry import did_you_mean
 
 if TYPE_CHECKING:
     from tritonpack.server.runtime import Runtime
@@ -29,6 +30,8 @@ class ServerOptions:
         config_name: the target, Triton's ``--model-config-name``: ``configs/<name>.pbtxt`` of each model
             where there is one, else its ``config.pbtxt``.
         startup_timeout_s: how long the models may take to load.
+        models: what is loaded at the start, an ensemble with the models behind it; None for all. A server
+            that was given names loads and unloads others when a client asks it to.
     """
 
     repository: Path = Path("model_repository")
@@ -37,6 +40,7 @@ class ServerOptions:
     metrics_port: int = 8002
     config_name: str | None = None
     startup_timeout_s: float = 180.0
+    models: tuple[str, ...] | None = None
 
     @property
     def ports(self) -> dict[str, int]:
@@ -49,11 +53,11 @@ class ServerOptions:
 
 
 def check_repository(options: ServerOptions) -> list[str]:
-    """Return the names of the models.
+    """Return the names of the models that are loaded at the start.
 
     Raises:
-        ConfigurationError: there is no such folder, it holds no model, or no model has the target's
-            configuration.
+        ConfigurationError: there is no such folder, it holds no model or not one that is to be loaded, or no
+            model has the target's configuration.
     """
     repository = options.repository
     if not repository.is_dir():
@@ -77,7 +81,16 @@ def check_repository(options: ServerOptions) -> list[str]:
             hint=f"targets built into it: {', '.join(known) or 'none'}",
             target=name,
         )
-    return [model.name for model in models]
+    names = [model.name for model in models]
+    if options.models is None:
+        return names
+    if missing := [model for model in options.models if model not in names]:
+        raise ConfigurationError(
+            f"the model repository {repository} has no model {', '.join(missing)}",
+            hint=did_you_mean(missing[0], names) or f"it holds: {', '.join(names)}",
+            repository=str(repository),
+        )
+    return list(options.models)
 
 
 def config_file(model: Path, config_name: str | None) -> Path | None:
@@ -109,7 +122,8 @@ def command_from_options(options: ServerOptions, runtime: Runtime, backends: Pat
     command = [
         str(runtime.executable),
         f"--model-repository={options.repository.resolve()}",
-        "--model-control-mode=none",
+        f"--model-control-mode={'none' if options.models is None else 'explicit'}",
+        *(f"--load-model={name}" for name in options.models or ()),
         # A model that fails to load is reported with its reason over HTTP; the launcher then ends the server.
         "--exit-on-error=false",
         "--disable-auto-complete-config",
