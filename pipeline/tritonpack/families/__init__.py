@@ -20,6 +20,29 @@ def _positions_of_config(config: Mapping[str, Any]) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
+def positions_after_padding(config: Mapping[str, Any]) -> int | None:
+    """Longest row of a model that numbers its positions from ``pad_token_id + 1`` on."""
+    positions = _positions_of_config(config)
+    padding = config.get("pad_token_id")
+    return None if positions is None else positions - (1 if padding is None else padding) - 1
+
+
+def any_length(config: Mapping[str, Any]) -> None:
+    """A model that knows only how far apart two tokens are has no longest row."""
+    del config
+
+
+def token_types_of_config(config: Mapping[str, Any]) -> bool:
+    """Whether the model tells more than one type apart; it has two where its configuration names no number."""
+    types: int = config.get("type_vocab_size", 2)
+    return types > 1
+
+
+def _no_token_types(config: Mapping[str, Any]) -> bool:
+    del config
+    return False
+
+
 def _as_loaded(model: Any) -> Any:
     return model
 
@@ -30,7 +53,8 @@ class Family:
 
     Args:
         model_types: ``model_type`` of the ``config.json`` files that belong to it.
-        token_types: whether the model takes ``token_type_ids``, the part of a pair that a token is of.
+        has_token_types: the model's configuration -> whether ``token_type_ids``, the part of a pair that a
+            token is of, make a difference to it.
         positions: the model's configuration -> longest row in tokens, or None if any length fits.
         auto_classes: a task's `transformers` class -> the family's own, where they differ.
         fp32_modules: names of submodules whose values leave FP16's range: a precision keeps them in FP32.
@@ -40,7 +64,7 @@ class Family:
     """
 
     model_types: tuple[str, ...]
-    token_types: bool = False
+    has_token_types: Callable[[Mapping[str, Any]], bool] = _no_token_types
     positions: Callable[[Mapping[str, Any]], int | None] = _positions_of_config
     auto_classes: Mapping[str, str] = field(default_factory=dict)
     fp32_modules: tuple[str, ...] = ()

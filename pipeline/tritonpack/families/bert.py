@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tritonpack.families import Family
+from tritonpack.families import Family, token_types_of_config
 
-FAMILY = Family(model_types=("bert",), token_types=True)
+FAMILY = Family(model_types=("bert",), has_token_types=token_types_of_config)

@@ -1,0 +1,7 @@
+"""RoBERTa and XLM-RoBERTa: one type of token, positions numbered after the padding id."""
+
+from __future__ import annotations
+
+from tritonpack.families import Family, positions_after_padding
+
+FAMILY = Family(model_types=("roberta", "xlm-roberta"), positions=positions_after_padding)
