@@ -10,24 +10,31 @@ tokenizer                        prepared for serving
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tritonpack.core.action import Action
 from tritonpack.core.digest import digest_of_file
 from tritonpack.core.errors import RecipeError, UnsupportedError
+from tritonpack.core.model import ModelTraits, RaggedAxis
 from tritonpack.core.resources import path_from_location
 from tritonpack.core.versions import identity_of
 from tritonpack.engines import ENGINES, Engine
 from tritonpack.evaluation import DATASETS, METRICS
+from tritonpack.families import Family, family_of
+from tritonpack.inputs import INPUTS, Input, Sample
 from tritonpack.precisions import PRECISIONS, Precision
 from tritonpack.sources import SOURCES, Located
 from tritonpack.stages import calibrate, compile, evaluate, export, lower, raggedize, tokenizer, verify  # noqa: A004
+from tritonpack.stages.assemble import preprocessor_parameters
+from tritonpack.stages.fit import check_head, check_length
 from tritonpack.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
     from tritonpack.core.tensors import Tolerance
     from tritonpack.recipe import AccuracySpec, CalibrationSpec, Recipe, TargetSpec
@@ -50,7 +57,9 @@ class TargetActions:
         name: the target's name.
         exported: the FP32 graph.
         compiled: the engine's file.
-        tokenizer: the prepared tokenizer.
+        tokenizer: the prepared tokenizer, or None where the input needs none.
+        model: what is known of the model.
+        axes: the axes along which rows differ in length.
         proofs: verifications and the accuracy gate; the compiled engine's own are missing where it
             can't be executed.
         executable: whether this machine can run the engine.
@@ -59,14 +68,17 @@ class TargetActions:
     name: str
     exported: Action
     compiled: Action
-    tokenizer: Action
+    tokenizer: Action | None
+    model: ModelTraits
+    axes: tuple[RaggedAxis, ...]
     proofs: tuple[Proof, ...]
     executable: bool
 
     @property
     def all(self) -> list[Action]:
         """What a build runs; every proof comes as early as it can."""
-        return [*(proof.action for proof in self.proofs), self.tokenizer, self.compiled]
+        prepared = [] if self.tokenizer is None else [self.tokenizer]
+        return [*(proof.action for proof in self.proofs), *prepared, self.compiled]
 
 
 def actions_for(recipe: Recipe, target: str, store: Path) -> TargetActions:
@@ -99,9 +111,9 @@ def actions_for(recipe: Recipe, target: str, store: Path) -> TargetActions:
     if executable:
         last, runs, name = compiled, graph.engine, f"{graph.spec.engine} {precision}"
         proofs.append(graph.verify(compiled, reference, runs, gate, name, ragged=True))
-    if recipe.gates.accuracy is not None:
+    if recipe.gates.accuracy is not None and prepared is not None:
         proofs.append(graph.evaluate(recipe.gates.accuracy, exported, last, prepared, runs, name))
-    return TargetActions(target, exported, compiled, prepared, tuple(proofs), executable)
+    return TargetActions(target, exported, compiled, prepared, graph.model, graph.axes, tuple(proofs), executable)
 
 
 class _Graph:
@@ -112,6 +124,7 @@ class _Graph:
         self.store = store
         self.spec: TargetSpec = recipe.targets[target]
         self.task: Task = TASKS.get(recipe.task.kind)
+        self.input: Input = INPUTS.get(recipe.given.kind)
         self.engine: Engine = ENGINES.get(self.spec.engine)
         self.precision: Precision = PRECISIONS.get(self.spec.precision)
         if self.spec.engine not in self.precision.engines:
@@ -121,29 +134,53 @@ class _Graph:
                 target=target,
             )
         self.located: Located = SOURCES.get(recipe.source.kind).locate(recipe.source, recipe.folder)
-        self.length = recipe.export.max_length
-        _check_length(self.length, self.located.config.get("max_position_embeddings"))
-        self.pad_id = int(self.located.config.get("pad_token_id") or 0)
-        inputs, _ = self.task.signature(self.located.config)
-        self.pads = {spec.name: self.pad_id if spec.name == "input_ids" else 0 for spec in inputs}
+        self.family: Family = family_of(self.located.config)
+        check_head(recipe.task.kind, self.located.config)
+        check_length(recipe.export.max_length, self.family.positions(self.located.config))
+        one_text = len(self.input.public) == 1
+        self.model = ModelTraits(
+            config=self.located.config,
+            max_length=recipe.export.max_length,
+            token_types=self.family.has_token_types(self.located.config)
+            and (self.family.types_one_text or not one_text),
+            mask_token_id=self.located.mask_token_id,
+            truncation_side=self.located.truncation_side,
+        )
+        dynamic = "sequence" in recipe.export.dynamic_axes
+        self.axes = tuple(replace(axis, dynamic=dynamic) for axis in self.input.axes(recipe.given, self.model))
+        self.traced = export.Traced(
+            sample=self._sample,
+            inputs=self.input.graph_inputs(recipe.given, self.model),
+            outputs=self.task.outputs(recipe.task, self.model),
+            dynamic=dynamic,
+            length=self.model.max_length,
+            exporting=self.family.exporting,
+        )
+        self.parameters = preprocessor_parameters(self.input, recipe.given, self.model)
 
     def export(self) -> tuple[Action, Action]:
         """The FP32 graph and the reference; the model is loaded at most once for both."""
-        recipe, task, located, length = self.recipe, self.task, self.located, self.length
-        source, axes = SOURCES.get(recipe.source.kind), recipe.export.dynamic_axes
+        recipe, task, located, family = self.recipe, self.task, self.located, self.family
+        source = SOURCES.get(recipe.source.kind)
 
         @cache
         def module() -> Any:
             model = source.load(
-                located, recipe.source, auto_class=task.auto_class, optional_weights=task.optional_weights
+                located,
+                recipe.source,
+                auto_class=family.auto_classes.get(task.auto_class, task.auto_class),
+                optional_weights=task.optional_weights,
             )
-            return task.wrap(model, recipe.task)
+            return task.wrap(family.adapt(model), [spec.name for spec in self.traced.inputs], recipe.task, self.model)
 
         shared = {
             "task": recipe.task.model_dump(mode="json"),
             "task_version": task.version,
-            "dynamic_axes": list(axes),
-            "max_length": length,
+            "input": recipe.given.model_dump(mode="json"),
+            "input_version": self.input.version,
+            "dynamic_axes": list(recipe.export.dynamic_axes),
+            "max_length": self.model.max_length,
+            "mask_token_id": self.model.mask_token_id,
         }
         weights = {"weights": located.weights_digest}
         exported = Action(
@@ -151,9 +188,7 @@ class _Graph:
             export.EXPORT_VERSION,
             {**shared, "opset": recipe.export.opset},
             weights,
-            lambda _, out: export.onnx_from_module(
-                module(), task, located.config, opset=recipe.export.opset, dynamic_axes=axes, length=length, out=out
-            ),
+            lambda _, out: export.onnx_from_module(module(), self.traced, opset=recipe.export.opset, out=out),
             identity_of(*located.versions, "onnx", "onnxscript", hint=_BUILD_HINT),
             "PyTorch -> ONNX",
         )
@@ -162,28 +197,44 @@ class _Graph:
             export.REFERENCE_VERSION,
             shared,
             weights,
-            lambda _, out: export.reference_from_module(
-                module(), task, located.config, dynamic_axes=axes, length=length, out=out
-            ),
+            lambda _, out: export.reference_from_module(module(), self.traced, out=out),
             identity_of(*located.versions, hint=_BUILD_HINT),
             "PyTorch's own answers",
         )
         return exported, reference
 
-    def tokenizer(self) -> Action:
-        """The model's tokenizer, prepared for serving."""
-        config, file = self.located.config, self.located.tokenizer_file
+    def tokenizer(self) -> Action | None:
+        """The model's tokenizer, prepared for serving, where the input reads one."""
+        if not self.input.needs_tokenizer:
+            return None
+        located, config = self.located, self.located.config
+        if located.tokenizer_digest is None:
+            raise RecipeError(
+                f"input {self.recipe.given.kind} needs a tokenizer, and the source names none",
+                hint="Say source: {tokenizer: DIRECTORY} in the recipe.",
+                field="source.tokenizer",
+            )
+        trusted = located.trust_remote_code
+
+        def run(_: Any, out: Path) -> dict[str, Any]:
+            with located.tokenizer() as directory:
+                return tokenizer.tokenizer_from_directory(directory, config, out, trust_remote_code=trusted)
+
         return Action(
             "tokenizer",
             tokenizer.VERSION,
             {"pad_token_id": config.get("pad_token_id"), "vocab_size": config.get("vocab_size")},
-            {"tokenizer": self.located.tokenizer_digest},
-            lambda _, out: tokenizer.tokenizer_from_file(file, config, out),
-            identity_of("tokenizers", hint=_BUILD_HINT),
+            {"tokenizer": located.tokenizer_digest},
+            run,
+            identity_of("tokenizers", "transformers", hint=_BUILD_HINT),
             "tokenizer, prepared for serving",
         )
 
-    def lower(self, exported: Action, prepared: Action) -> Action:
+    def _sample(self, rng: np.random.Generator, batch: int, length: int) -> Sample:
+        sample = self.input.sample(rng, batch, length, self.recipe.given, self.model)
+        return replace(sample, inputs=self.task.prepare(rng, sample.inputs, self.model))
+
+    def lower(self, exported: Action, prepared: Action | None) -> Action:
         """The precision's rewrite, with calibration data where it needs some."""
         inputs: dict[str, Action | str] = {"onnx": exported}
         if self.precision.needs_calibration and self.recipe.calibration is not None:
@@ -191,31 +242,30 @@ class _Graph:
         return Action(
             "lower",
             self.precision.version,
-            {"precision": self.spec.precision},
+            {"precision": self.spec.precision, "fp32_modules": list(self.family.fp32_modules)},
             inputs,
-            lambda paths, out: lower.lowered_from_onnx(paths, self.precision, out),
+            lambda paths, out: lower.lowered_from_onnx(
+                paths, self.precision, keep_fp32=self.family.fp32_modules, out=out
+            ),
             identity_of(*self.precision.packages, hint=_BUILD_HINT),
             f"precision {self.spec.precision}",
         )
 
     def ragged(self, lowered: Action) -> Action:
         """The head that pads inside the graph."""
-        dynamic = "sequence" in self.recipe.export.dynamic_axes
         return Action(
             "ragged",
             raggedize.VERSION,
-            {"pads": self.pads, "length": self.length, "dynamic": dynamic},
+            {"axes": [axis.to_json() for axis in self.axes]},
             {"onnx": lowered},
-            lambda paths, out: raggedize.ragged_from_onnx(
-                paths["onnx"], pads=self.pads, length=self.length, dynamic=dynamic, out=out
-            ),
+            lambda paths, out: raggedize.ragged_from_onnx(paths["onnx"], axes=self.axes, out=out),
             identity_of("onnx", hint=_BUILD_HINT),
             "ragged head",
         )
 
     def compile(self, ragged: Action) -> Action:
         """The engine's file."""
-        profile = raggedize.ragged_profile(list(self.pads), length=self.length, **self.spec.profile.model_dump())
+        profile = raggedize.ragged_profile(self.traced.inputs, self.axes, **self.spec.profile.model_dump())
         side = self.store / "side"
         return Action(
             "compile",
@@ -236,7 +286,7 @@ class _Graph:
             verify.VERSION,
             {
                 "gate": gate.to_json(),
-                "ragged": ragged,
+                "axes": [axis.to_json() for axis in self.axes] if ragged else None,
                 "task": self.recipe.task.kind,
                 "task_version": self.task.version,
             },
@@ -246,8 +296,9 @@ class _Graph:
                 paths["reference"],
                 engine=engine,
                 task=self.task,
+                outputs=self.traced.outputs,
+                axes=self.axes if ragged else None,
                 tolerance=gate,
-                ragged=ragged,
                 name=name,
                 out=out,
             ),
@@ -262,15 +313,21 @@ class _Graph:
     ) -> Proof:
         """The accuracy gate; an engine that can't be executed is measured by the graph it was compiled from."""
         dataset, cpu = DATASETS.get(spec.dataset.kind), ENGINES.get("onnxruntime")
-        folder = self.recipe.folder
+        folder, pair_scores = self.recipe.folder, self.task.pair_scores
+        if pair_scores is None:
+            raise UnsupportedError(
+                f"gates.accuracy: rated pairs measure embeddings, and the task is {self.recipe.task.kind}",
+                hint="Leave gates.accuracy out; gates.parity holds for every task.",
+                field="gates.accuracy",
+            )
         action = Action(
             "evaluate",
             evaluate.VERSION,
             {
                 "metric": spec.metric,
                 "max_drop": spec.max_drop,
-                "length": self.length,
-                "pads": self.pads,
+                "preprocessor": self.parameters,
+                "axes": [axis.to_json() for axis in self.axes],
                 "task": self.recipe.task.kind,
                 "task_version": self.task.version,
             },
@@ -284,11 +341,12 @@ class _Graph:
                 paths,
                 dataset.read(spec.dataset, folder),
                 engines=(cpu, engine),
-                task=self.task,
+                pair_scores=pair_scores,
                 metric=(spec.metric, METRICS[spec.metric]),
                 max_drop=spec.max_drop,
-                length=self.length,
-                pad_id=self.pad_id,
+                file=self.input.file,
+                parameters=self.parameters,
+                axes=self.axes,
                 name=name,
                 out=out,
             ),
@@ -298,27 +356,29 @@ class _Graph:
         )
         return Proof(name, action)
 
-    def _calibration(self, spec: CalibrationSpec, prepared: Action) -> Action:
-        texts = path_from_location(spec.texts, self.recipe.folder)
-        if not texts.is_file():
-            raise RecipeError(f"calibration texts {texts} aren't there", hint="Correct calibration.texts.")
+    def _calibration(self, spec: CalibrationSpec, prepared: Action | None) -> Action:
+        file = path_from_location(spec.file, self.recipe.folder)
+        if not file.is_file():
+            raise RecipeError(f"calibration data {file} isn't there", hint="Correct calibration.file.")
+        made = partial(
+            calibrate.calibration_from_requests,
+            file=self.input.file,
+            parameters=self.parameters,
+            axes=self.axes,
+            samples=spec.samples,
+        )
         return Action(
             "calibration",
             calibrate.VERSION,
-            {"samples": spec.samples, "length": self.length, "pad_id": self.pad_id},
-            {"texts": digest_of_file(texts), "tokenizer": prepared},
-            lambda paths, out: calibrate.calibration_from_texts(
-                texts, paths["tokenizer"], samples=spec.samples, length=self.length, pad_id=self.pad_id, out=out
-            ),
+            {
+                "samples": spec.samples,
+                "input": self.recipe.given.model_dump(mode="json"),
+                "input_version": self.input.version,
+                "preprocessor": self.parameters,
+                "axes": [axis.to_json() for axis in self.axes],
+            },
+            {"data": digest_of_file(file), **({} if prepared is None else {"tokenizer": prepared})},
+            lambda paths, out: made(self.input.requests_from_file(file), paths.get("tokenizer"), out=out),
             identity_of("tokenizers", hint=_BUILD_HINT),
-            f"{spec.samples} calibration texts",
-        )
-
-
-def _check_length(length: int, positions: object) -> None:
-    if isinstance(positions, int) and length > positions:
-        raise RecipeError(
-            f"export.max_length is {length}, but the model has {positions} positions",
-            hint=f"Set export.max_length to {positions} or less.",
-            field="export.max_length",
+            f"{spec.samples} calibration samples",
         )

@@ -10,11 +10,13 @@ from tritonpack.core.errors import RecipeError, UnsupportedError
 from tritonpack.core.home import home
 from tritonpack.core.registry import did_you_mean
 from tritonpack.core.runner import Foreseen, Observer, Runner, Step, foresee
-from tritonpack.core.store import Store
+from tritonpack.core.store import Record, Store
 from tritonpack.core.tensors import TensorSpec
 from tritonpack.engines import ENGINES
+from tritonpack.inputs import INPUTS
 from tritonpack.repository.ensemble import Serving
 from tritonpack.repository.layout import Content
+from tritonpack.stages.assemble import steps_of
 from tritonpack.stages.package import BuiltTarget, Package, Packaged, package, write_engine
 from tritonpack.tasks import TASKS
 
@@ -125,7 +127,8 @@ def _built(recipe: Recipe, graph: TargetActions, runner: Runner) -> BuiltTarget:
         content=_content(runner, graph.compiled),
         model=exported.digest,
         inputs=tuple(TensorSpec.from_json(tensor) for tensor in exported.facts["inputs"]),
-        outputs=tuple(TensorSpec.from_json(tensor) for tensor in exported.facts["outputs"]),
+        outputs=_outputs(exported),
+        axes=graph.axes,
         facts=compiled.facts,
         verification=reports,
         lineage=runner.lineage(graph.compiled),
@@ -133,15 +136,25 @@ def _built(recipe: Recipe, graph: TargetActions, runner: Runner) -> BuiltTarget:
 
 
 def _package(recipe: Recipe, graph: TargetActions, runner: Runner) -> Package:
+    prepared = graph.tokenizer
     return Package(
         name=recipe.name,
         serving=Serving(**recipe.serving.model_dump()),
         order=tuple((name, target.engine, target.precision) for name, target in recipe.targets.items()),
-        answers=TASKS.get(recipe.task.kind).answers,
-        tokenizer=_content(runner, graph.tokenizer),
-        max_length=recipe.export.max_length,
-        pad_id=runner.steps[graph.tokenizer].record.facts["pad_id"],
+        steps=steps_of(
+            INPUTS.get(recipe.given.kind),
+            recipe.given,
+            graph.model,
+            {} if prepared is None else runner.steps[prepared].record.facts,
+            TASKS.get(recipe.task.kind).answer(recipe.task, graph.model),
+            _outputs(runner.steps[graph.exported].record),
+        ),
+        tokenizer=None if prepared is None else _content(runner, prepared),
     )
+
+
+def _outputs(exported: Record) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec.from_json(tensor) for tensor in exported.facts["outputs"])
 
 
 def _content(runner: Runner, action: Action) -> Content:

@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from tritonpack import engines, evaluation, precisions, sources, tasks
+from tritonpack import engines, evaluation, inputs, precisions, sources, tasks
 from tritonpack.core.errors import ConfigurationError, RecipeError
 from tritonpack.core.registry import Registry, did_you_mean
 
@@ -58,10 +58,12 @@ if TYPE_CHECKING:
 
     SourceSpec = sources.SourceOptions
     TaskSpec = tasks.TaskOptions
+    InputSpec = inputs.InputOptions
     DatasetSpec = evaluation.DatasetOptions
 else:
     SourceSpec = _one_of(sources.SOURCES)
     TaskSpec = _one_of(tasks.TASKS)
+    InputSpec = _one_of(inputs.INPUTS)
     DatasetSpec = _one_of(evaluation.DATASETS)
 
 
@@ -105,10 +107,13 @@ class TargetSpec(Spec):
 
 
 class CalibrationSpec(Spec):
-    """The texts whose activation ranges a static INT8 precision is calibrated on."""
+    """The data whose activation ranges a static INT8 precision is calibrated on."""
 
-    texts: str = Field(description="A text file, one text a line: a path beside the recipe, or package:NAME/PATH.")
-    samples: int = Field(256, ge=8, le=10000, description="How many texts, spread over the file's lengths.")
+    file: str = Field(
+        description="A path beside the recipe, or package:NAME/PATH. For text one row a line, the texts of a pair "
+        "separated by a tabulator; for waveforms an .npy array (n, samples)."
+    )
+    samples: int = Field(256, ge=8, le=10000, description="How many rows, spread over the file's lengths.")
 
 
 class ParitySpec(Spec):
@@ -140,7 +145,8 @@ class ServingSpec(Spec):
     max_batch: int = Field(64, ge=1, le=4096, description="Greatest batch in rows that the server forms or takes.")
     queue_delay_us: int = Field(0, ge=0, le=10_000_000, description="How long a request may wait for company.")
     instances: int = Field(1, ge=1, le=64, description="Encoder instances.")
-    tokenizer_instances: int = Field(1, ge=1, le=64, description="Tokenizer instances.")
+    tokenizer_instances: int = Field(1, ge=1, le=64, description="Pre-processing instances.")
+    postprocessor_instances: int = Field(1, ge=1, le=64, description="Post-processing instances.")
     threads: int | None = Field(None, ge=1, le=512, description="Threads of one encoder instance; null: every core.")
     response_cache: bool = Field(default=False, description="Answer repeated requests from Triton's cache.")
     warmup: bool = Field(default=True, description="Run one request per model before it is ready.")
@@ -153,6 +159,7 @@ class Recipe(Spec):
     description: str = Field("", description="For people; changes nothing.")
     source: SourceSpec
     task: TaskSpec
+    input: InputSpec | None = Field(None, description="What applications send; null: what the task usually takes.")
     export: ExportSpec = ExportSpec()
     targets: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TargetSpec] = Field(min_length=1)
     calibration: CalibrationSpec | None = None
@@ -167,6 +174,14 @@ class Recipe(Spec):
         return self._folder
 
     @property
+    def given(self) -> inputs.InputOptions:
+        """What applications send: the recipe's ``input``, or the task's usual one."""
+        if self.input is not None:
+            return self.input
+        kind = tasks.TASKS.get(self.task.kind).inputs[0]
+        return inputs.INPUTS.get(kind).options(kind=kind)
+
+    @property
     def default_target(self) -> str:
         """The first target."""
         return next(iter(self.targets))
@@ -176,6 +191,13 @@ class Recipe(Spec):
         own = precisions.PRECISIONS.get(self.targets[target].precision).tolerance
         budget = self.gates.parity.get(target)
         return own if budget is None else own.tightened(**budget.model_dump())
+
+    @model_validator(mode="after")
+    def _task_takes_input(self) -> Self:
+        allowed = tasks.TASKS.get(self.task.kind).inputs
+        if self.given.kind not in allowed:
+            raise ValueError(f"input.kind is {self.given.kind}, but task {self.task.kind} takes: {', '.join(allowed)}")
+        return self
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -191,8 +213,8 @@ class Recipe(Spec):
             needs_data = precisions.PRECISIONS.get(target.precision).needs_calibration
             if needs_data and self.calibration is None:
                 raise ValueError(
-                    f"targets.{name}.precision is {target.precision}, which needs calibration texts: add "
-                    "calibration: {texts: FILE}"
+                    f"targets.{name}.precision is {target.precision}, which needs calibration data: add "
+                    "calibration: {file: FILE}"
                 )
         return self
 
@@ -271,7 +293,12 @@ def _problem(item: Any) -> tuple[str, str, str]:
 
 def _place(location: tuple[int | str, ...]) -> list[str]:
     """Where a value stands in the document: pydantic's location without the kinds it chose among."""
-    kinds: dict[str, Registry[Any]] = {"source": sources.SOURCES, "task": tasks.TASKS, "dataset": evaluation.DATASETS}
+    kinds: dict[str, Registry[Any]] = {
+        "source": sources.SOURCES,
+        "task": tasks.TASKS,
+        "input": inputs.INPUTS,
+        "dataset": evaluation.DATASETS,
+    }
     parts = [str(part) for part in location]
     return [
         part

@@ -114,7 +114,7 @@ def recipe_document(model: Path, texts: Path, **changes: Any) -> dict[str, Any]:
         "task": {"kind": "embedding"},
         "export": {"max_length": 48},
         "targets": TARGETS,
-        "calibration": {"texts": str(texts), "samples": 64},
+        "calibration": {"file": str(texts), "samples": 64},
         "serving": {"max_batch": 8, "threads": 1},
         **changes,
     }

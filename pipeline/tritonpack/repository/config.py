@@ -31,6 +31,7 @@ DATA_TYPES = {
     "int64": DataType.INT64,
     "float16": DataType.FP16,
     "float32": DataType.FP32,
+    "bytes": DataType.STRING,
 }
 """NumPy's names to Triton's."""
 

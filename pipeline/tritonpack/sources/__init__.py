@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from tritonpack.core.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 
@@ -28,16 +30,22 @@ class Located:
     Args:
         config: the model's own configuration (``config.json``), empty if it has none.
         weights_digest: SHA-256 over everything that decides the model's numbers.
-        tokenizer_file: the Rust tokenizer's ``tokenizer.json``.
-        tokenizer_digest: SHA-256 over the tokenizer's files.
+        tokenizer: opens a directory with the tokenizer's files, in any form that `transformers` reads.
+        tokenizer_digest: SHA-256 over everything that decides the tokenizer; None if there is none.
+        mask_token_id: the token that stands for a masked word, if the tokenizer's files name one.
+        truncation_side: where the tokenizer cuts what is too long, ``right`` or ``left``.
+        trust_remote_code: whether the recipe lets code run that comes with the model.
         versions: packages whose version decides the numbers too.
         handle: what the source itself needs to load the model later.
     """
 
     config: dict[str, Any]
     weights_digest: str
-    tokenizer_file: Path
-    tokenizer_digest: str
+    tokenizer: Callable[[], AbstractContextManager[Path]] = field(repr=False)
+    tokenizer_digest: str | None
+    mask_token_id: int | None
+    truncation_side: str
+    trust_remote_code: bool
     versions: tuple[str, ...]
     handle: Any = field(repr=False)
 

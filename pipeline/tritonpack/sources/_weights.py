@@ -1,4 +1,4 @@
-"""What the kinds of source share: loading weights without running pickled code, finding a tokenizer."""
+"""What the kinds of source share: reading JSON, loading weights without running pickled code."""
 
 from __future__ import annotations
 
@@ -74,19 +74,3 @@ def state_from_file(path: Path, *, allow_pickle: bool) -> dict[str, Any]:
         import torch
 
         return dict(torch.load(path, map_location="cpu", weights_only=not allow_pickle))
-
-
-def tokenizer_files(directory: Path) -> list[Path]:
-    """``tokenizer.json`` first, then what else decides how it is used.
-
-    Raises:
-        SourceError: there is no ``tokenizer.json``.
-    """
-    main = directory / "tokenizer.json"
-    if not main.is_file():
-        raise SourceError(
-            f"{directory} holds no tokenizer.json",
-            hint="Save the fast tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained(DIR).",
-        )
-    others = [directory / name for name in ("tokenizer_config.json", "special_tokens_map.json")]
-    return [main, *(path for path in others if path.is_file())]

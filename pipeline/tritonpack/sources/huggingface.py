@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from tritonpack.core.digest import digest_of_files
+from tritonpack.core.digest import digest_of_files, digest_of_json
 from tritonpack.core.errors import MissingExtraError, SourceError
 from tritonpack.core.resources import PACKAGE_PREFIX, path_from_location
 from tritonpack.sources import Located, SourceOptions
-from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file, tokenizer_files
+from tritonpack.sources._tokenizers import FILES, mask_token_id, tokenizer_files, truncation_side
+from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _SAFE_WEIGHTS = ("*.safetensors",)
 _PICKLED_WEIGHTS = ("pytorch_model*.bin",)
+# What in config.json decides which tokenizer transformers makes of the same files.
+_TOKENIZER_CLASS = ("model_type", "model_name", "tokenizer_class", "transformers_version")
 
 
 class HuggingFaceOptions(SourceOptions):
@@ -58,12 +61,18 @@ class HuggingFace:
                 hint="If you have read that code, say trust_remote_code: true in the recipe's source.",
             )
         code = sorted(directory.glob("*.py")) if options.trust_remote_code else []
-        files = tokenizer_files(directory)
+        tokenizer = {
+            "files": digest_of_files(directory, [*tokenizer_files(directory), *code]),
+            "class": {key: config.get(key) for key in _TOKENIZER_CLASS},
+        }
         return Located(
             config=config,
             weights_digest=digest_of_files(directory, [config_file, *weights, *code]),
-            tokenizer_file=files[0],
-            tokenizer_digest=digest_of_files(directory, files),
+            tokenizer=lambda: nullcontext(directory),
+            tokenizer_digest=digest_of_json(tokenizer),
+            mask_token_id=mask_token_id(directory),
+            truncation_side=truncation_side(directory),
+            trust_remote_code=options.trust_remote_code,
             versions=("torch", "transformers"),
             handle=directory,
         )
@@ -143,7 +152,7 @@ def _snapshot(options: HuggingFaceOptions) -> Path:
     except ImportError as error:
         raise MissingExtraError("huggingface_hub isn't installed", hint="pip install 'tritonpack[build]'") from error
 
-    wanted = ["config.json", "tokenizer*", "special_tokens_map.json", *_SAFE_WEIGHTS, *_PICKLED_WEIGHTS, "*.py"]
+    wanted = ["config.json", *FILES, *_SAFE_WEIGHTS, *_PICKLED_WEIGHTS, "*.py"]
     try:
         return Path(snapshot_download(options.model, revision=options.revision, allow_patterns=wanted))
     except (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,8 @@ from tritonpack.core.digest import digest_of_file, digest_of_files, digest_of_js
 from tritonpack.core.errors import SourceError
 from tritonpack.core.resources import path_from_location
 from tritonpack.sources import Located, SourceOptions
-from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file, tokenizer_files
+from tritonpack.sources._tokenizers import mask_token_id, tokenizer_files, truncation_side, vocabulary_size
+from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +33,14 @@ class PythonModuleOptions(SourceOptions):
     weights: str | None = Field(
         None, description="A state dict to load: .safetensors, or a torch file of tensors only."
     )
-    tokenizer: str = Field(description="A directory with tokenizer.json, or package:NAME/PATH.")
-    config: dict[str, Any] = Field(default={}, description="Facts a task may need, e.g. vocab_size and pad_token_id.")
+    tokenizer: str | None = Field(
+        None, description="A directory with a tokenizer's files, or package:NAME/PATH; none for models of no text."
+    )
+    config: dict[str, Any] | str = Field(
+        default={},
+        description="Facts a task may need, e.g. vocab_size, pad_token_id, id2label; or where the JSON file lies that "
+        "holds them: a path beside the recipe, or package:NAME/PATH.",
+    )
     trust_remote_code: bool = Field(default=False, description="Allow weights that hold pickled code.")
 
 
@@ -48,10 +55,11 @@ class PythonModule:
         weights = path_from_location(options.weights, folder) if options.weights else None
         if weights is not None and not weights.is_file():
             raise SourceError(f"weights {weights} aren't there", hint="Correct source.weights.", field="source.weights")
-        directory = path_from_location(options.tokenizer, folder)
-        files = tokenizer_files(directory)
-        vocabulary = json_from_file(files[0]).get("model", {}).get("vocab", ())
-        config = {"vocab_size": len(vocabulary), **options.config}
+        directory = None if options.tokenizer is None else path_from_location(options.tokenizer, folder)
+        config = _config(options.config, folder)
+        size = None if directory is None else vocabulary_size(directory)
+        if size is not None:
+            config = {"vocab_size": size, **config}
         parts = {
             "code": digest_of_files(root, code),
             "weights": digest_of_file(weights) if weights else None,
@@ -62,8 +70,11 @@ class PythonModule:
         return Located(
             config=config,
             weights_digest=digest_of_json(parts),
-            tokenizer_file=files[0],
-            tokenizer_digest=digest_of_files(directory, files),
+            tokenizer=lambda: nullcontext(directory or folder),
+            tokenizer_digest=None if directory is None else digest_of_files(directory, tokenizer_files(directory)),
+            mask_token_id=None if directory is None else mask_token_id(directory),
+            truncation_side="right" if directory is None else truncation_side(directory),
+            trust_remote_code=options.trust_remote_code,
             versions=("torch",),
             handle=(folder, weights),
         )
@@ -124,6 +135,10 @@ def _importable(folder: Path) -> Iterator[None]:
 def _is_below(module: Any, folder: Path) -> bool:
     file = getattr(module, "__file__", None)
     return file is not None and folder in Path(file).parents
+
+
+def _config(config: dict[str, Any] | str, folder: Path) -> dict[str, Any]:
+    return json_from_file(path_from_location(config, folder)) if isinstance(config, str) else config
 
 
 def _source_files(factory: str, folder: Path) -> tuple[Path, list[Path]]:

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack.core.errors import VerificationError
-from tritonpack.stages.calibrate import padded
-from tritonpack.stages.raggedize import ragged_inputs, row_lengths
-from tritonpack.stages.verify import MASK
+from tritonpack.stages.raggedize import ragged_inputs
+from tritonpack.stages.rows import joined, rows_from_requests, total_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from tritonpack.core.action import Facts
+    from tritonpack.core.model import RaggedAxis
+    from tritonpack.core.tensors import Tensors
     from tritonpack.engines import Engine, Session
     from tritonpack.evaluation import RatedPairs
-    from tritonpack.tasks import Task
+    from tritonpack.tasks import PairScores
 
-VERSION = 1
+VERSION = 2
 _BATCH = 16
 
 
@@ -32,11 +33,12 @@ def accuracy_from_candidate(
     data: RatedPairs,
     *,
     engines: tuple[Engine, Engine],
-    task: Task,
+    pair_scores: PairScores,
     metric: tuple[str, Callable[[NDArray[Any], NDArray[Any]], float]],
     max_drop: float,
-    length: int,
-    pad_id: int,
+    file: str,
+    parameters: Mapping[str, str],
+    axes: Sequence[RaggedAxis],
     name: str,
     out: Path,
 ) -> Facts:
@@ -47,11 +49,12 @@ def accuracy_from_candidate(
             ``tokenizer``.
         data: rated pairs.
         engines: what opens the baseline and the candidate.
-        task: turns two texts' outputs into a score.
+        pair_scores: turns two texts' outputs into a score.
         metric: its name and function.
         max_drop: how far the metric may fall, in its own units.
-        length: longest row in tokens; longer texts are truncated, as they are when served.
-        pad_id: the id to pad with.
+        file: the pre-processing stage's code; it truncates long texts as it does when served.
+        parameters: its parameters.
+        axes: the graph's ragged axes.
         name: what a person calls the candidate.
         out: the report to write.
 
@@ -61,17 +64,14 @@ def accuracy_from_candidate(
     Raises:
         VerificationError: the metric falls by more than the budget.
     """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(inputs["tokenizer"]))
-    tokenizer.enable_truncation(length)
-    rows = [encoding.ids for encoding in tokenizer.encode_batch(data.texts)]
+    requests = [{"text": np.array([[text.encode()]], dtype=object)} for text in data.texts]
+    rows = rows_from_requests(requests, inputs["tokenizer"], file=file, parameters=parameters)
     label, measure = metric
     values = []
     for engine, key in zip(engines, ("baseline", "candidate"), strict=True):
-        outputs = _outputs(engine.open(inputs[key]), rows, pad_id, ragged=key == "candidate")
+        outputs = _outputs(engine.open(inputs[key]), rows, axes, ragged=key == "candidate")
         left, right = data.pairs[:, 0], data.pairs[:, 1]
-        scores = task.pair_scores({n: a[left] for n, a in outputs.items()}, {n: a[right] for n, a in outputs.items()})
+        scores = pair_scores({n: a[left] for n, a in outputs.items()}, {n: a[right] for n, a in outputs.items()})
         values.append(measure(scores, data.ratings))
     baseline, candidate = values
     if not candidate >= baseline - max_drop:
@@ -93,12 +93,12 @@ def accuracy_from_candidate(
     return facts
 
 
-def _outputs(session: Session, rows: list[list[int]], pad_id: int, *, ragged: bool) -> dict[str, NDArray[Any]]:
+def _outputs(session: Session, rows: list[Tensors], axes: Sequence[RaggedAxis], *, ragged: bool) -> Tensors:
     """Every output for every row, in the rows' order; run in batches of like length."""
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    parts: list[dict[str, NDArray[Any]]] = []
+    order = sorted(range(len(rows)), key=lambda index: total_length(rows[index], axes))
+    parts: list[Tensors] = []
     for begin in range(0, len(order), _BATCH):
-        batch = padded([rows[index] for index in order[begin : begin + _BATCH]], pad_id)
-        parts.append(session.run(ragged_inputs(batch, row_lengths(batch[MASK])) if ragged else batch))
+        batch, lengths = joined([rows[index] for index in order[begin : begin + _BATCH]], axes)
+        parts.append(session.run(ragged_inputs(batch, axes, lengths) if ragged else batch))
     back = np.argsort(order)
     return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}

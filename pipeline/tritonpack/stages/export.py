@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,32 +16,48 @@ from tritonpack.core.tensors import TensorSpec
 from tritonpack.stages.reference import Case, write_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tritonpack.core.action import Facts
-    from tritonpack.tasks import Task
+    from tritonpack.inputs import Sample
 
-EXPORT_VERSION = 1
-REFERENCE_VERSION = 1
+EXPORT_VERSION = 2
+REFERENCE_VERSION = 2
 
 _TRACED_SHAPE = (3, 17)
 _REFERENCE_SHAPES = ((1, 1), (1, 6), (2, 16), (5, 11), (8, 24), (3, 40), (4, 64))
 """(batch, length) of the reference inputs; none is the traced shape. The longest row is added."""
 
 
-def onnx_from_module(
-    module: Any, task: Task, config: dict[str, Any], *, opset: int, dynamic_axes: Sequence[str], length: int, out: Path
-) -> Facts:
+@dataclass(frozen=True)
+class Traced:
+    """What is to be exported, apart from the model's weights.
+
+    Args:
+        sample: ``sample(rng, batch, length)`` gives inputs of that many rows.
+        inputs: the graph's inputs in the order in which the module takes them; a ragged axis is named.
+        outputs: the graph's outputs in the order in which it returns them.
+        dynamic: whether named axes may have any length; if not, every row has ``length``.
+        length: greatest row length.
+        exporting: holds while the model is exported.
+    """
+
+    sample: Callable[[np.random.Generator, int, int], Sample]
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    dynamic: bool
+    length: int
+    exporting: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def onnx_from_module(module: Any, traced: Traced, *, opset: int, out: Path) -> Facts:
     """Export a task's module with dynamic axes and check the model that comes out.
 
     Args:
         module: what `Task.wrap` returned.
-        task: gives the signature and the inputs to trace with.
-        config: the model's own configuration.
+        traced: its signature and what to trace it with.
         opset: ONNX operator set.
-        dynamic_axes: names of the axes of any size; a fixed ``sequence`` has ``length`` tokens.
-        length: greatest row length in tokens.
         out: the ONNX file to write.
 
     Returns:
@@ -51,63 +68,65 @@ def onnx_from_module(
     """
     import torch
 
-    inputs, outputs = task.signature(config)
-    batch, sequence = _TRACED_SHAPE
-    traced = task.sample_inputs(
-        np.random.default_rng(0), batch, sequence if "sequence" in dynamic_axes else length, config
+    batch, length = _TRACED_SHAPE
+    sample = traced.sample(np.random.default_rng(0), batch, length if traced.dynamic else traced.length).inputs
+    tensors = tuple(torch.from_numpy(sample[spec.name]) for spec in traced.inputs)
+    shapes = tuple(
+        {axis: torch.export.Dim.DYNAMIC for axis, name in enumerate(spec.shape) if _is_dynamic(name, traced)}
+        for spec in traced.inputs
     )
-    axes = dict.fromkeys(dynamic_axes, torch.export.Dim.DYNAMIC)
-    shapes = tuple({axis: axes[name] for axis, name in enumerate(spec.shape) if name in axes} for spec in inputs)
-    with _quiet_exporter(), torch.no_grad():
+    with _quiet_exporter(), torch.no_grad(), traced.exporting():
         try:
             program = torch.onnx.export(
                 module,
-                tuple(torch.from_numpy(traced[spec.name]) for spec in inputs),
+                tensors,
                 dynamo=True,
                 opset_version=opset,
-                input_names=[spec.name for spec in inputs],
-                output_names=[spec.name for spec in outputs],
-                dynamic_shapes=shapes,
+                input_names=[spec.name for spec in traced.inputs],
+                output_names=[spec.name for spec in traced.outputs],
+                dynamic_shapes=(shapes,),  # one entry: the module takes any number of tensors
                 verbose=False,
             )
         except Exception as error:  # the exporter raises whatever the model's code raises
             raise _export_error(error) from error
-    model = _named(program.model_proto, inputs, outputs)
-    specs = _checked(model, [spec.name for spec in outputs])
+    model = _named(program.model_proto, traced.inputs, traced.outputs)
+    specs = _checked(model, [spec.name for spec in traced.outputs])
     out.write_bytes(model.SerializeToString(deterministic=True))
     return {"inputs": [spec.to_json() for spec in specs[0]], "outputs": [spec.to_json() for spec in specs[1]]}
 
 
-def reference_from_module(
-    module: Any, task: Task, config: dict[str, Any], *, dynamic_axes: Sequence[str], length: int, out: Path
-) -> Facts:
-    """Run the PyTorch module in FP32 over inputs that the task samples, and write both down.
+def reference_from_module(module: Any, traced: Traced, *, out: Path) -> Facts:
+    """Run the PyTorch module in FP32 over sampled inputs, and write both down.
 
     Raises:
         ExportError: the module fails on an input of an allowed shape.
     """
     import torch
 
-    inputs, outputs = task.signature(config)
     rng = np.random.default_rng(1)
-    shapes = [(batch, rows) for batch, rows in _REFERENCE_SHAPES if rows <= length]
-    if "sequence" not in dynamic_axes:
-        shapes = [(batch, length) for batch, _ in shapes]
+    shapes = [(batch, length) for batch, length in _REFERENCE_SHAPES if length <= traced.length]
+    if not traced.dynamic:
+        shapes = [(batch, traced.length) for batch, _ in shapes]
     cases = []
-    for batch, rows in [*shapes, (2, length)]:
-        sample = task.sample_inputs(rng, batch, rows, config)
+    for batch, length in [*shapes, (2, traced.length)]:
+        sample = traced.sample(rng, batch, length)
         with torch.no_grad():
             try:
-                answer = module(*(torch.from_numpy(sample[spec.name]) for spec in inputs))
+                answer = module(*(torch.from_numpy(sample.inputs[spec.name]) for spec in traced.inputs))
             except (RuntimeError, IndexError, ValueError) as error:
                 raise ExportError(
-                    f"the PyTorch model fails on a batch of {batch} rows of {rows} tokens: {error}",
+                    f"the PyTorch model fails on a batch of {batch} rows of {length} elements: {error}",
                     hint="Is export.max_length within what the model's positions allow?",
                 ) from error
         arrays = answer if isinstance(answer, tuple) else (answer,)
-        cases.append(Case(sample, {spec.name: a.numpy() for spec, a in zip(outputs, arrays, strict=True)}))
+        outputs = {spec.name: a.numpy() for spec, a in zip(traced.outputs, arrays, strict=True)}
+        cases.append(Case(sample.inputs, sample.lengths, outputs))
     write_reference(cases, out)
     return {"cases": len(cases), "rows": sum(len(next(iter(case.inputs.values()))) for case in cases)}
+
+
+def _is_dynamic(axis: str | int, traced: Traced) -> bool:
+    return axis == "batch" or (isinstance(axis, str) and traced.dynamic)
 
 
 @contextmanager
@@ -139,10 +158,24 @@ def _export_error(error: BaseException) -> ExportError:
 
 
 def _named(model: Any, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> Any:
-    """Name the axes as the signature does, and drop the traces of this machine's paths."""
+    """Name the axes as the signature does, and drop the traces of this machine's paths.
+
+    Raises:
+        ExportError: an output isn't of the shape that the task expects.
+    """
     for values, specs in ((model.graph.input, inputs), (model.graph.output, outputs)):
         for value, spec in zip(values, specs, strict=True):
-            for dimension, axis in zip(value.type.tensor_type.shape.dim, spec.shape, strict=True):
+            dimensions = value.type.tensor_type.shape.dim
+            sizes = [dimension.dim_value or -1 for dimension in dimensions]
+            if len(sizes) != len(spec.shape) or any(
+                isinstance(axis, int) and size not in (axis, -1) for size, axis in zip(sizes, spec.shape, strict=True)
+            ):
+                raise ExportError(
+                    f"'{spec.name}' of the model has shape {sizes}, but the task expects {list(spec.shape)}",
+                    hint="For scores: does id2label (or task.labels) name each of them?",
+                    output=spec.name,
+                )
+            for dimension, axis in zip(dimensions, spec.shape, strict=True):
                 if isinstance(axis, str) and not dimension.HasField("dim_value"):
                     dimension.dim_param = axis
     for node in model.graph.node:

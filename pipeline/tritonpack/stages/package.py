@@ -7,29 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tritonpack import repository as repository_room
+from tritonpack.core.model import RaggedAxis
 from tritonpack.core.tensors import TensorSpec
+from tritonpack.repository import python_models
 from tritonpack.repository.ensemble import (
     Encoder,
+    PythonStage,
     Serving,
+    Steps,
     encoder_config,
     encoder_name,
     ensemble_config,
-    tokenizer_config,
-    tokenizer_name,
+    stage_config,
 )
 from tritonpack.repository.layout import Content, damaged_files, read_manifest, version_for, write
 from tritonpack.repository.pbtxt import render
 from tritonpack.repository.tree import locked, put
-from tritonpack.stages.raggedize import LONGEST_ROW, ROW_LENGTH
-from tritonpack.stages.verify import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tritonpack.repository.config import ModelConfig
 
-TOKENIZER_MODEL = Path(repository_room.__file__).parent / "python_models" / "tokenizer.py"
+_PYTHON_MODELS = Path(python_models.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class BuiltTarget:
         model: digest of the exported FP32 graph that it was made from.
         inputs: the graph's padded inputs.
         outputs: the graph's outputs.
+        axes: the axes along which rows differ in length.
         facts: what the engine said of the file.
         verification: the reports, in the order in which they were made.
         lineage: every step from the source to the file.
@@ -60,6 +61,7 @@ class BuiltTarget:
     model: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    axes: tuple[RaggedAxis, ...]
     facts: dict[str, Any]
     verification: list[dict[str, Any]]
     lineage: list[dict[str, Any]]
@@ -81,6 +83,7 @@ class BuiltTarget:
             "model": self.model,
             "inputs": [spec.to_json() for spec in self.inputs],
             "outputs": [spec.to_json() for spec in self.outputs],
+            "axes": [axis.to_json() for axis in self.axes],
             "facts": self.facts,
             "verification": self.verification,
             "lineage": self.lineage,
@@ -95,19 +98,31 @@ class Package:
         name: the recipe's name.
         serving: how it is served.
         order: ``(target, engine, precision)`` of the recipe's targets, the default first.
-        answers: the ensemble's output names -> the graph's.
-        tokenizer: the prepared ``tokenizer.json``.
-        max_length: longest row in tokens.
-        pad_id: the id to pad with.
+        steps: what runs before and after the encoder.
+        tokenizer: the prepared ``tokenizer.json``, for the steps that read it.
     """
 
     name: str
     serving: Serving
     order: tuple[tuple[str, str, str], ...]
-    answers: Mapping[str, str]
-    tokenizer: Content
-    max_length: int
-    pad_id: int
+    steps: Steps
+    tokenizer: Content | None
+
+    @property
+    def python_stages(self) -> dict[str, PythonStage]:
+        """The Python steps by their role."""
+        after = {} if self.steps.after is None else {"postprocessor": self.steps.after}
+        return {"preprocessor": self.steps.before, **after}
+
+    def files_of(self, stage: PythonStage) -> dict[str, Content]:
+        """What lies in the version's folder of a Python step."""
+        files = {
+            "model.py": Content.of_file(_PYTHON_MODELS / "model.py"),
+            "stage.py": Content.of_file(_PYTHON_MODELS / f"{stage.file}.py"),
+        }
+        if stage.reads_tokenizer and self.tokenizer is not None:
+            files["tokenizer.json"] = self.tokenizer
+        return files
 
 
 @dataclass(frozen=True)
@@ -139,7 +154,8 @@ def package(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pack
 def _packaged(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Packaged:
     old = read_manifest(repository)["recipes"].get(recipe.name, {})
     listed = old.get("files", {})
-    models = {"encoder": encoder_name(recipe.name), "tokenizer": tokenizer_name(recipe.name)}
+    stages = recipe.python_stages
+    models = {"encoder": encoder_name(recipe.name), **{role: s.model(recipe.name) for role, s in stages.items()}}
     engine_files = {target.file_name: target.content for target in built}
     version = version_for(repository, models["encoder"], engine_files, listed)
     entries = {target.name: {**target.to_json(), "version": version} for target in built}
@@ -155,32 +171,50 @@ def _packaged(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pa
     encoders = {name: _encoder(entry, latest=version) for name, entry in entries.items()}
     default = next(iter(encoders.values()))
 
-    tokenizer_files = {"model.py": Content.of_file(TOKENIZER_MODEL), "tokenizer.json": recipe.tokenizer}
-    tokenizer_version = version_for(repository, models["tokenizer"], tokenizer_files, listed)
-    files = {f"{models['tokenizer']}/{tokenizer_version}/{name}": c for name, c in tokenizer_files.items()}
+    files: dict[str, Content] = {}
+    for role, stage in stages.items():
+        stage_files = recipe.files_of(stage)
+        stage_version = version_for(repository, models[role], stage_files, listed)
+        files |= {f"{models[role]}/{stage_version}/{name}": content for name, content in stage_files.items()}
     files |= {f"{models['encoder']}/{version}/{name}": content for name, content in engine_files.items()}
     files |= {
         path: _as_written(repository / path, listed[path]) for path in _kept_files(kept, models["encoder"], listed)
     }
     configs: dict[str, ModelConfig] = {
-        f"{recipe.name}/config.pbtxt": ensemble_config(recipe.name, recipe.serving, default, recipe.answers),
-        f"{models['tokenizer']}/config.pbtxt": tokenizer_config(
-            recipe.name,
-            recipe.serving,
-            default.inputs,
-            max_length=recipe.max_length,
-            pad_id=recipe.pad_id,
-        ),
+        f"{recipe.name}/config.pbtxt": ensemble_config(recipe.name, recipe.serving, default, recipe.steps),
         f"{models['encoder']}/config.pbtxt": encoder_config(recipe.name, recipe.serving, default),
+        **{f"{models[role]}/config.pbtxt": config for role, config in _stage_configs(recipe).items()},
     }
     for name, encoder in encoders.items():
         config = encoder_config(recipe.name, recipe.serving, encoder)
         configs[f"{models['encoder']}/configs/{name}.pbtxt"] = config
     files |= {path: Content.of_bytes(render(config).encode()) for path, config in configs.items()}
     entry = {"models": {"ensemble": recipe.name, **models}, "targets": entries}
-    stale = {f"{models['encoder']}/configs/{name}.pbtxt" for name in dropped}
+    stale = {f"{models['encoder']}/configs/{name}.pbtxt" for name in dropped} | _left_stages(old, models, listed)
     changed = write(repository, recipe.name, entry, files, stale)
     return Packaged(changed, tuple(entries), dropped)
+
+
+def _stage_configs(recipe: Package) -> dict[str, ModelConfig]:
+    """The Python steps' configurations by their role: before the encoder rows are requests', after it the graph's."""
+    serving, before, after = recipe.serving, recipe.steps.before, recipe.steps.after
+    most = recipe.steps.max_requests(serving)
+    configs = {
+        "preprocessor": stage_config(
+            recipe.name, serving, before, max_batch=most, instances=serving.tokenizer_instances
+        )
+    }
+    if after is not None:
+        configs["postprocessor"] = stage_config(
+            recipe.name, serving, after, max_batch=serving.max_batch, instances=serving.postprocessor_instances
+        )
+    return configs
+
+
+def _left_stages(old: Mapping[str, Any], models: Mapping[str, str], listed: Mapping[str, Any]) -> set[str]:
+    """Files of Python steps that an earlier build of the recipe had and this one hasn't."""
+    gone = set(old.get("models", {}).values()) - set(models.values()) - {old.get("models", {}).get("ensemble")}
+    return {path for path in listed if path.partition("/")[0] in gone}
 
 
 def write_engine(folder: Path, recipe: str, target: BuiltTarget) -> Path:
@@ -236,7 +270,5 @@ def _encoder(entry: dict[str, Any], *, latest: int) -> Encoder:
         pinned=None if entry["version"] == latest else entry["version"],
         inputs=tuple(TensorSpec.from_json(spec) for spec in entry["inputs"]),
         outputs=tuple(TensorSpec.from_json(spec) for spec in entry["outputs"]),
-        row_length=ROW_LENGTH,
-        longest_row=LONGEST_ROW,
-        mask=MASK,
+        axes=tuple(RaggedAxis.from_json(axis) for axis in entry["axes"]),
     )

@@ -1,15 +1,16 @@
 """A head in front of the graph that pads inside the graph, so that rows of any length batch together.
 
-Triton joins requests of different length only as one flat tensor (``allow_ragged_batch``). The head
-takes, for inputs of ``(rows, length)``, what Triton's batcher knows:
+Triton joins requests of different length only as one flat tensor (``allow_ragged_batch``). For every axis
+along which rows differ in length (`RaggedAxis`), the head takes what Triton's batcher knows:
 
-    <input>      (total,)   the rows of every request, one after another
-    row_length   (rows, 1)  int32, BATCH_ITEM_SHAPE: the length of each row
-    longest_row  (n,)       float32, BATCH_MAX_ELEMENT_COUNT_AS_SHAPE: only its shape counts
+    <input>           (total,)   the rows of every request, one after another
+    <axis>_length     (rows, 1)  int32, BATCH_ITEM_SHAPE: the length of each row
+    longest_<axis>    (n,)       float32, BATCH_MAX_ELEMENT_COUNT_AS_SHAPE: only its shape counts
 
 and gives the graph padded ``(rows, width)`` inputs: ids padded with the pad id, masks with 0. A
 request of several rows counts all its elements towards ``n``, so the width is bounded by the
-model's longest row; it comes from a shape and not from values, which TensorRT needs.
+model's longest row; it comes from a shape and not from values, which TensorRT needs. Inputs of one
+shape for every row pass the head by.
 
 Source: https://github.com/triton-inference-server/server/blob/v2.51.0/docs/user_guide/ragged_batching.md
 """
@@ -21,30 +22,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack.core.errors import LoweringError
-from tritonpack.core.tensors import ShapeRange, Tensors
+from tritonpack.core.tensors import ShapeRange, Tensors, TensorSpec
 from tritonpack.stages.export import tensor_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tritonpack.core.action import Facts
+    from tritonpack.core.model import RaggedAxis
 
-VERSION = 1
+VERSION = 2
 
-ROW_LENGTH = "row_length"
-LONGEST_ROW = "longest_row"
 _PREFIX = "ragged/"
 
 
-def ragged_from_onnx(onnx_file: Path, *, pads: Mapping[str, int], length: int, dynamic: bool, out: Path) -> Facts:
+def ragged_from_onnx(onnx_file: Path, *, axes: Sequence[RaggedAxis], out: Path) -> Facts:
     """Put the padding head in front of a graph.
 
     Args:
-        onnx_file: a graph whose inputs all have the shape ``(batch, sequence)``.
-        pads: by input name, the value to pad with.
-        length: longest row of the model in tokens.
-        dynamic: whether the graph takes any row length; if not, every row is padded to ``length``.
+        onnx_file: a graph whose inputs along each axis have the shape ``(batch, axis)``.
+        axes: the axes along which rows differ in length.
         out: the file to write.
 
     Raises:
@@ -53,31 +51,30 @@ def ragged_from_onnx(onnx_file: Path, *, pads: Mapping[str, int], length: int, d
     import onnx
 
     model = onnx.load(onnx_file)
-    specs = tensor_specs(model.graph.input)
-    for spec in specs:
-        if len(spec.shape) != 2 or spec.name not in pads:  # noqa: PLR2004  (rows, length)
-            raise LoweringError(
-                f"input '{spec.name}' has shape {spec.shape}: only (batch, sequence) inputs can be batched ragged",
-                input=spec.name,
-            )
-    head = _Head(length=length, dynamic=dynamic)
-    index, is_token = head.positions()
-    for spec in specs:
-        head.pad(spec.name, index, is_token, np.array(pads[spec.name], dtype=spec.dtype))
-    _rename_inputs(model.graph, {spec.name: head.padded(spec.name) for spec in specs})
+    specs = {spec.name: spec for spec in tensor_specs(model.graph.input)}
+    nodes, constants = [], []
+    padded: dict[str, str] = {}
+    for axis in axes:
+        head = _Head(axis)
+        index, is_token = head.positions()
+        for name, fill in axis.pads.items():
+            spec = _row_spec(specs, name)
+            padded[name] = head.pad(name, index, is_token, np.array(fill, dtype=spec.dtype))
+        nodes += head.nodes
+        constants += head.constants
+    _rename_inputs(model.graph, padded)
     for value in model.graph.input:
-        del value.type.tensor_type.shape.dim[1:]
-        value.type.tensor_type.shape.dim[0].dim_param = "total"
-    model.graph.input.extend(
-        [
-            onnx.helper.make_tensor_value_info(ROW_LENGTH, onnx.TensorProto.INT32, ["rows", 1]),
-            onnx.helper.make_tensor_value_info(LONGEST_ROW, onnx.TensorProto.FLOAT, ["longest"]),
-        ]
-    )
+        if value.name in padded:
+            del value.type.tensor_type.shape.dim[1:]
+            value.type.tensor_type.shape.dim[0].dim_param = f"total_{_axis_of(value.name, axes)}"
+    for axis in axes:
+        length = onnx.helper.make_tensor_value_info(axis.length_input, onnx.TensorProto.INT32, ["rows", 1])
+        longest = onnx.helper.make_tensor_value_info(axis.longest_input, onnx.TensorProto.FLOAT, [f"most_{axis.name}"])
+        model.graph.input.extend([length, longest])
     body = list(model.graph.node)
     del model.graph.node[:]
-    model.graph.node.extend([*head.nodes, *body])
-    model.graph.initializer.extend(head.constants)
+    model.graph.node.extend([*nodes, *body])
+    model.graph.initializer.extend(constants)
     # Shapes that were inferred for the padded graph still hold; the checker proves it.
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -87,89 +84,108 @@ def ragged_from_onnx(onnx_file: Path, *, pads: Mapping[str, int], length: int, d
     return {"inputs": [spec.to_json() for spec in tensor_specs(model.graph.input)]}
 
 
-def ragged_inputs(padded: Tensors, lengths: list[int]) -> Tensors:
+def ragged_inputs(padded: Tensors, axes: Sequence[RaggedAxis], lengths: Tensors) -> Tensors:
     """What Triton would hand to the ragged graph for these rows, each a request of its own.
 
     Args:
-        padded: inputs of shape ``(rows, length)``.
-        lengths: how many leading elements of each row are sent; the rest is padding and stays away.
+        padded: the graph's inputs, padded.
+        axes: the ragged axes.
+        lengths: by axis, ``(rows,)``: how many leading elements of each row are sent; the rest is
+            padding and stays away.
     """
-    flat = {
-        name: np.concatenate([row[:length] for row, length in zip(array, lengths, strict=True)])
-        for name, array in padded.items()
-    }
-    flat[ROW_LENGTH] = np.array(lengths, dtype=np.int32)[:, None]
-    flat[LONGEST_ROW] = np.zeros(max(lengths), dtype=np.float32)
-    return flat
+    feeds = dict(padded)
+    for axis in axes:
+        counts = lengths[axis.name]
+        for name in axis.pads:
+            feeds[name] = np.concatenate([row[:count] for row, count in zip(padded[name], counts, strict=True)])
+        feeds[axis.length_input] = np.asarray(counts, dtype=np.int32)[:, None]
+        feeds[axis.longest_input] = np.zeros(int(max(counts)), dtype=np.float32)
+    return feeds
 
 
 def ragged_profile(
-    names: list[str], *, max_batch: int, best_batch: int, best_length: int, length: int
+    inputs: Sequence[TensorSpec], axes: Sequence[RaggedAxis], *, max_batch: int, best_batch: int, best_length: int
 ) -> dict[str, ShapeRange]:
     """The shapes that an engine for the ragged graph is compiled for.
 
-    A single request may hold ``max_batch`` rows, so the flat tensors and ``longest_row`` reach
-    ``max_batch * length`` elements.
+    A single request may hold ``max_batch`` rows, so the flat tensors and the longest row's shape reach
+    ``max_batch`` times the axis's longest row in elements.
     """
-    most = max_batch * length
-    best_length = min(best_length, length)
     best_batch = min(best_batch, max_batch)
-    ranges = {name: ShapeRange((1,), (best_batch * best_length,), (most,)) for name in names}
-    ranges[ROW_LENGTH] = ShapeRange((1, 1), (best_batch, 1), (max_batch, 1))
-    ranges[LONGEST_ROW] = ShapeRange((1,), (best_length,), (most,))
+    ragged = {name for axis in axes for name in axis.pads}
+    ranges = {}
+    for spec in inputs:
+        if spec.name not in ragged:
+            row = tuple(int(size) for size in spec.shape[1:])
+            ranges[spec.name] = ShapeRange((1, *row), (best_batch, *row), (max_batch, *row))
+    for axis in axes:
+        most, best = max_batch * axis.longest, min(best_length, axis.longest)
+        least, best = axis.least, max(best, axis.least)
+        ranges |= {name: ShapeRange((least,), (best_batch * best,), (most,)) for name in axis.pads}
+        ranges[axis.length_input] = ShapeRange((1, 1), (best_batch, 1), (max_batch, 1))
+        ranges[axis.longest_input] = ShapeRange((least,), (best,), (most,))
     return ranges
 
 
-class _Head:
-    """Collects the head's nodes; every value's name starts with ``ragged/``."""
+def _row_spec(specs: Mapping[str, TensorSpec], name: str) -> TensorSpec:
+    spec = specs.get(name)
+    if spec is None or len(spec.shape) != 2:  # noqa: PLR2004  (rows, length)
+        found = "isn't an input of the graph" if spec is None else f"has shape {spec.shape}"
+        raise LoweringError(f"'{name}' {found}: only (batch, length) inputs can be batched ragged", input=name)
+    return spec
 
-    def __init__(self, *, length: int, dynamic: bool) -> None:
-        self.length = length
-        self.dynamic = dynamic
+
+def _axis_of(name: str, axes: Sequence[RaggedAxis]) -> str:
+    return next(axis.name for axis in axes if name in axis.pads)
+
+
+class _Head:
+    """Collects the head's nodes for one axis; every value's name starts with ``ragged/<axis>/``."""
+
+    def __init__(self, axis: RaggedAxis) -> None:
+        self.axis = axis
+        self.prefix = f"{_PREFIX}{axis.name}/"
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
     def positions(self) -> tuple[str, str]:
         """For each cell of ``(rows, width)``: its index in the flat tensors, and whether it is a token."""
-        lengths = self._add("Cast", [ROW_LENGTH], to=7)
+        lengths = self._add("Cast", [self.axis.length_input], to=7)
         zero, one = self._constant("zero", 0), self._constant("one", 1)
         ends = self._add("CumSum", [lengths, zero])
         starts = self._add("Sub", [ends, lengths])
-        longest = self._constant("length", self.length)
+        longest = self._constant("longest", self.axis.longest)
         width = longest
-        if self.dynamic:
-            count = self._add("Squeeze", [self._add("Shape", [LONGEST_ROW]), self._constant("axis", [0])])
+        if self.axis.dynamic:
+            shape = self._add("Shape", [self.axis.longest_input])
+            count = self._add("Squeeze", [shape, self._constant("first", [0])])
             width = self._add("Min", [count, longest])
         column = self._add("Range", [zero, width, one])
         is_token = self._add("Less", [column, lengths])
         index = self._add("Add", [starts, column])
         return self._add("Where", [is_token, index, zero]), is_token
 
-    def pad(self, name: str, index: str, is_token: str, value: Any) -> None:
-        """Cut one flat input into padded rows."""
+    def pad(self, name: str, index: str, is_token: str, value: Any) -> str:
+        """Cut one flat input into padded rows; the name of the rows."""
         import onnx
 
         cells = self._add("Gather", [name, index])
-        fill = f"{_PREFIX}pad_{name}"
+        fill, padded = f"{self.prefix}pad_{name}", f"{self.prefix}padded_{name}"
         self.constants.append(onnx.numpy_helper.from_array(value, fill))
-        self.nodes.append(onnx.helper.make_node("Where", [is_token, cells, fill], [self.padded(name)]))
-
-    @staticmethod
-    def padded(name: str) -> str:
-        """The name of an input's padded rows."""
-        return f"{_PREFIX}padded_{name}"
+        self.nodes.append(onnx.helper.make_node("Where", [is_token, cells, fill], [padded]))
+        return padded
 
     def _constant(self, name: str, value: int | list[int]) -> str:
         import onnx
 
-        full = _PREFIX + name
+        full = self.prefix + name
         self.constants.append(onnx.numpy_helper.from_array(np.array(value, dtype=np.int64), full))
         return full
 
     def _add(self, operator: str, inputs: list[str], **attributes: int) -> str:
         import onnx
 
-        output = f"{_PREFIX}{len(self.nodes)}_{operator.lower()}"
+        output = f"{self.prefix}{len(self.nodes)}_{operator.lower()}"
         self.nodes.append(onnx.helper.make_node(operator, inputs, [output], **attributes))
         return output
 
@@ -179,9 +195,3 @@ def _rename_inputs(graph: Any, names: Mapping[str, str]) -> None:
         for position, name in enumerate(node.input):
             if name in names:
                 node.input[position] = names[name]
-
-
-def row_lengths(mask: Any) -> list[int]:
-    """The leading part of each row of a mask ``(rows, length)`` that reaches to its last token, at least 1."""
-    columns = np.arange(1, mask.shape[1] + 1)
-    return [int(length) for length in np.maximum((mask * columns).max(axis=1), 1)]

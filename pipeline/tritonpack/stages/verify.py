@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack.core.errors import VerificationError
-from tritonpack.stages.raggedize import ragged_inputs, row_lengths
+from tritonpack.stages.raggedize import ragged_inputs
 from tritonpack.stages.reference import Case, read_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tritonpack.core.action import Facts
-    from tritonpack.core.tensors import Tensors, Tolerance
+    from tritonpack.core.model import RaggedAxis
+    from tritonpack.core.tensors import Tensors, TensorSpec, Tolerance
     from tritonpack.engines import Engine
     from tritonpack.tasks import Task
 
-VERSION = 1
-MASK = "attention_mask"
+VERSION = 2
 
 
 def report_from_candidate(
@@ -29,8 +30,9 @@ def report_from_candidate(
     *,
     engine: Engine,
     task: Task,
+    outputs: Sequence[TensorSpec],
+    axes: Sequence[RaggedAxis] | None,
     tolerance: Tolerance,
-    ragged: bool,
     name: str,
     out: Path,
 ) -> Facts:
@@ -41,8 +43,9 @@ def report_from_candidate(
         reference: what `reference_from_module` wrote.
         engine: runs the candidate.
         task: compares two outputs.
+        outputs: the graph's outputs; what stands at a row's padding doesn't count.
+        axes: the axes along which the candidate takes flat rows; None if it takes padded ones.
         tolerance: the gate.
-        ragged: whether the candidate takes flat rows instead of padded ones.
         name: what a person calls the candidate, for the message.
         out: the report to write.
 
@@ -54,18 +57,18 @@ def report_from_candidate(
     """
     session = engine.open(candidate)
     cases = read_reference(reference)
-    answers = [session.run(_inputs(case, ragged=ragged)) for case in cases]
-    outputs = {}
-    for output in cases[0].outputs:
-        agreements = [
-            task.agreement(case.outputs[output], _matching(answer, case, output, name))
-            for case, answer in zip(cases, answers, strict=True)
-        ]
-        for index, (case, agreement) in enumerate(zip(cases, agreements, strict=True)):
+    answers = [session.run(_inputs(case, axes)) for case in cases]
+    report = {}
+    for output in outputs:
+        agreements = []
+        for index, (case, answer) in enumerate(zip(cases, answers, strict=True)):
+            expected, actual = _matching(answer, case, output, name)
+            agreement = task.agreement(expected, actual)
             violation = tolerance.violation(agreement)
             if violation:
-                raise _failure(name, output, case, index, agreement.worst_row, violation)
-        outputs[output] = {
+                raise _failure(name, output.name, case, index, agreement.worst_row, violation)
+            agreements.append(agreement)
+        report[output.name] = {
             "max_abs_error": max(agreement.max_abs_error for agreement in agreements),
             "mean_abs_error": float(np.mean([agreement.mean_abs_error for agreement in agreements])),
             "min_cosine": min(agreement.min_cosine for agreement in agreements),
@@ -75,30 +78,33 @@ def report_from_candidate(
         "status": "verified",
         "cases": len(cases),
         "gate": tolerance.to_json(),
-        "outputs": outputs,
+        "outputs": report,
     }
     out.write_text(json.dumps(facts, indent=1))
     return facts
 
 
-def _inputs(case: Case, *, ragged: bool) -> Tensors:
-    return ragged_inputs(case.inputs, row_lengths(case.inputs[MASK])) if ragged else case.inputs
+def _inputs(case: Case, axes: Sequence[RaggedAxis] | None) -> Tensors:
+    return case.inputs if axes is None else ragged_inputs(case.inputs, axes, case.lengths)
 
 
-def _matching(answer: Tensors, case: Case, output: str, name: str) -> Any:
-    expected, actual = case.outputs[output], answer.get(output)
+def _matching(answer: Tensors, case: Case, output: TensorSpec, name: str) -> tuple[Any, Any]:
+    """The reference's and the candidate's rows without padding."""
+    expected, actual = case.outputs[output.name], answer.get(output.name)
     if actual is None or actual.shape != expected.shape:
         found = "isn't there" if actual is None else f"has shape {actual.shape}"
-        raise VerificationError(f"{name}: output '{output}' {found}; PyTorch gives {expected.shape}", output=output)
-    return actual
+        raise VerificationError(
+            f"{name}: output '{output.name}' {found}; PyTorch gives {expected.shape}", output=output.name
+        )
+    return case.kept(expected, output), case.kept(actual, output)
 
 
 def _failure(name: str, output: str, case: Case, index: int, row: int, violation: str) -> VerificationError:
-    batch, length = case.inputs[MASK].shape
-    tokens = row_lengths(case.inputs[MASK])[row] if row < batch else length
+    sizes = ", ".join(f"{axis} {max(lengths)}" for axis, lengths in case.lengths.items())
+    rows = len(next(iter(case.inputs.values())))
     return VerificationError(
         f"{name}: output '{output}' no longer agrees with PyTorch: {violation} "
-        f"(input {index}: {batch} rows of up to {length} tokens; worst row {row}, {tokens} tokens)",
+        f"(input {index}: {rows} rows{f', longest {sizes}' if sizes else ''}; worst vector {row})",
         hint="Choose a safer precision for this target (int8 -> int8_dynamic -> fp16 -> fp32), or, if the loss is "
         "acceptable, say so in gates.parity.",
         output=output,

@@ -5,7 +5,8 @@ length and runs them in parts that hold little padding, which on a CPU decides t
 
     intra_op_thread_count, inter_op_thread_count   as in the C++ backend; 0 lets ONNX Runtime choose
     session.*, optimization.*                      passed to the session, e.g. session.intra_op.allow_spinning
-    row_mask                                       an input: the zeros at the end of a row are padding
+    row_mask.<input>                               inputs by name, separated by commas: where <input> is zero at the
+                                                   end of a row, they are padding
     max_padding_waste                              the largest share of a part that may be padding
     call_cost                                      cost of one call, in elements of a row
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _MAX_PADDING_WASTE = 0.25
 _CALL_COST = 16.0
 _SPIN_US = "20"
+_ROW_MASK = "row_mask."
 
 
 class TritonPythonModel:
@@ -53,11 +55,16 @@ class TritonPythonModel:
         )
         self.inputs = [entry["name"] for entry in config["input"]]
         self.ragged = {entry["name"] for entry in config["input"] if entry.get("allow_ragged_batch")}
-        self.longest = next((name for name in self.inputs if name in self.ragged), "")
         self.outputs = [entry["name"] for entry in config["output"]]
         self.batch_inputs = [_batch_input(entry) for entry in config.get("batch_input", [])]
         self.batches = config.get("max_batch_size", 0) > 0
-        self.row_mask = parameters.get("row_mask")
+        self.masked = {
+            name.removeprefix(_ROW_MASK): value.split(",")
+            for name, value in parameters.items()
+            if name.startswith(_ROW_MASK)
+        }
+        # What a row costs is told by one input of each axis along which rows differ.
+        self.measured = list(self.masked) or [name for name in self.inputs if name in self.ragged][:1]
         self.max_padding_waste = float(parameters.get("max_padding_waste", _MAX_PADDING_WASTE))
         self.call_cost = float(parameters.get("call_cost", _CALL_COST))
 
@@ -76,7 +83,7 @@ class TritonPythonModel:
         for request in requests:
             rows += self._rows(self._arrays(request))
             first_row.append(len(rows))
-        lengths = np.array([row[self.longest].size for row in rows])
+        lengths = np.array([sum(row[name].size for name in self.measured) for row in rows])
         answers: list[list[Array] | str] = [""] * len(rows)
         for part in parts_from_lengths(lengths, self.max_padding_waste, self.call_cost):
             outputs = self._run(self._feeds([rows[row] for row in part]), len(part))
@@ -88,17 +95,19 @@ class TritonPythonModel:
     def _rows(self, arrays: Row) -> list[Row]:
         """Cut a request into rows; ragged inputs lose the batch dimension and the padding at their end."""
         count = len(next(iter(arrays.values())))
-        mask = arrays.get(self.row_mask) if self.row_mask else None
-        width = 0 if mask is None else mask.shape[1]
-        lengths: Any = () if mask is None else kept_lengths(mask)
+        kept: dict[str, Any] = {}
+        for mask, names in self.masked.items():
+            if mask in arrays:
+                width = arrays[mask].shape[1:]
+                kept |= dict.fromkeys((n for n in names if arrays[n].shape[1:] == width), kept_lengths(arrays[mask]))
         rows: list[Row] = []
         for index in range(count):
             row: Row = {}
             for name, array in arrays.items():
                 if name not in self.ragged:
                     row[name] = array[index : index + 1]
-                elif mask is not None and array.shape[1:] == (width,):
-                    row[name] = array[index, : lengths[index]]
+                elif name in kept:
+                    row[name] = array[index, : kept[name][index]]
                 else:
                     row[name] = array[index]
             rows.append(row)
