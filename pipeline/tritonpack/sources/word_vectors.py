@@ -1,0 +1,141 @@
+"""Word vectors in a text file: word2vec's, fastText's or GloVe's format. A text is the vectors of its words."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tritonpack.core.digest import digest_of_file, digest_of_json
+from tritonpack.core.errors import SourceError
+from tritonpack.core.resources import path_from_location
+from tritonpack.sources import Located, SourceOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_PAD, _UNKNOWN = "[PAD]", "[UNK]"
+_HEADER_FIELDS = 2
+
+
+class WordVectorsOptions(SourceOptions):
+    """The file, and how a text is cut into words."""
+
+    kind: Literal["word_vectors"]
+    file: str = Field(
+        description="One word and its numbers a line, separated by spaces; a first line `words dimension` (word2vec, "
+        "fastText) may be there or not (GloVe). A path beside the recipe, or package:NAME/PATH."
+    )
+    lowercase: bool = Field(default=True, description="Look words up in lower case.")
+    words: int | None = Field(None, ge=1, description="Keep the first so many words of the file; null: all.")
+
+
+class WordVectors:
+    """Reads the file into an embedding; words that it doesn't hold count as nothing."""
+
+    options = WordVectorsOptions
+
+    def locate(self, options: WordVectorsOptions, folder: Path) -> Located:
+        """Find the file; it is read when the model is exported."""
+        file = path_from_location(options.file, folder)
+        if not file.is_file():
+            raise SourceError(f"word vectors {file} aren't there", hint="Correct source.file.", field="source.file")
+        parts = {"file": digest_of_file(file), "lowercase": options.lowercase, "words": options.words}
+        digest = digest_of_json(parts)
+
+        return Located(
+            config={"pad_token_id": 0},
+            weights_digest=digest,
+            tokenizer=lambda: _tokenizer_directory(file, options),
+            tokenizer_digest=digest,
+            mask_token_id=None,
+            truncation_side="right",
+            trust_remote_code=False,
+            versions=("torch",),
+            handle=file,
+        )
+
+    def load(
+        self, located: Located, options: WordVectorsOptions, *, auto_class: str, optional_weights: tuple[str, ...]
+    ) -> Any:
+        """``input_ids, attention_mask: (batch, seq) -> (batch, d)``, the mean over the words that the file holds."""
+        del auto_class, optional_weights
+        import torch
+
+        vectors = torch.from_numpy(_read(located.handle, options)[1])
+
+        class MeanOfWords(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by the type check
+            def __init__(self) -> None:
+                super().__init__()
+                self.vectors = torch.nn.Embedding.from_pretrained(vectors, padding_idx=0)
+
+            def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+                # 0 pads and 1 is a word that the file doesn't hold.
+                known = ((input_ids > 1).to(attention_mask.dtype) * attention_mask).to(vectors.dtype).unsqueeze(-1)
+                return (self.vectors(input_ids) * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
+
+        return MeanOfWords().eval()
+
+
+SOURCE = WordVectors()
+
+
+@contextmanager
+def _tokenizer_directory(file: Path, options: WordVectorsOptions) -> Iterator[Path]:
+    """A folder with a tokenizer of the file's words, for as long as it is open."""
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import WordLevel
+
+    words, _ = _read(file, options)
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token=_UNKNOWN))
+    steps = [normalizers.NFC(), *([normalizers.Lowercase()] if options.lowercase else [])]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    with TemporaryDirectory() as folder:
+        tokenizer.save(str(Path(folder, "tokenizer.json")))
+        yield Path(folder)
+
+
+def _read(file: Path, options: WordVectorsOptions) -> tuple[list[str], NDArray[np.float32]]:
+    """Words and vectors ``(words, d)``; the first two are padding and the unknown word, both zeros.
+
+    Raises:
+        SourceError: a line isn't a word and as many numbers as the first one's, or there is no word.
+    """
+    rows: dict[str, NDArray[np.float32]] = {}
+    dimension = None
+    with file.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            # From the right: words of a few files hold spaces themselves.
+            fields = line.rstrip().split(" ")
+            if number == 1 and len(fields) == _HEADER_FIELDS and all(field.isdigit() for field in fields):
+                dimension = int(fields[1])
+                continue
+            dimension = dimension or len(fields) - 1
+            word = " ".join(fields[: -dimension or None])
+            if dimension < 1 or len(fields) <= dimension or not word:
+                raise _bad_line(file, number, f"{len(fields) - 1} numbers where {dimension or 'some'} were expected")
+            rows.setdefault(word.lower() if options.lowercase else word, _numbers(fields[-dimension:], file, number))
+            if len(rows) == options.words:
+                break
+    if not rows:
+        raise SourceError(f"{file} holds no word vectors", hint="See source.file for the format.")
+    vectors = np.stack(list(rows.values()))
+    return [_PAD, _UNKNOWN, *rows], np.concatenate([np.zeros((2, vectors.shape[1]), np.float32), vectors])
+
+
+def _numbers(fields: list[str], file: Path, line: int) -> NDArray[np.float32]:
+    try:
+        return np.array(fields, dtype=np.float32)
+    except ValueError as error:
+        raise _bad_line(file, line, str(error)) from error
+
+
+def _bad_line(file: Path, line: int, what: str) -> SourceError:
+    return SourceError(f"{file}, line {line}: {what}", hint="Each line is a word and its numbers, separated by spaces.")

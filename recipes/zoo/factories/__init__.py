@@ -1,0 +1,1 @@
+"""Factories of models whose packages hold something else than a Hugging Face directory."""
