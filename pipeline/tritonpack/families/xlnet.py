@@ -23,14 +23,16 @@ def _masked(model: Any) -> Any:
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        ) -> Any:
             mask = attention_mask.to(self.model.dtype)
-            return self.model(
-                input_ids=input_ids, attention_mask=mask, token_type_ids=token_type_ids, use_mems=False
-            )
+            return self.model(input_ids=input_ids, attention_mask=mask, token_type_ids=token_type_ids, use_mems=False)
 
     class Summarised(Masked):
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        ) -> Any:
             mask = attention_mask.to(self.model.dtype)
             hidden = self.model.transformer(
                 input_ids=input_ids, attention_mask=mask, token_type_ids=token_type_ids, use_mems=False
@@ -51,5 +53,9 @@ def _masked(model: Any) -> Any:
 
 
 FAMILY = Family(
-    model_types=("xlnet",), has_token_types=token_types_of_config, positions=any_length, adapt=_masked
+    model_types=("xlnet",),
+    has_token_types=token_types_of_config,
+    types_one_text=True,
+    positions=any_length,
+    adapt=_masked,
 )

@@ -33,8 +33,14 @@ class Precision(Protocol):
     engines: frozenset[str]
     tolerance: Tolerance
 
-    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path) -> Facts:
+    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path, *, keep_fp32: tuple[str, ...] = ()) -> Facts:
         """Write the graph ``onnx`` in this precision to ``out``; inputs and outputs keep their types.
+
+        Args:
+            onnx: the exported graph.
+            calibration: batches of its inputs, where `needs_calibration`.
+            out: the file to write.
+            keep_fp32: names of the model's submodules whose values leave FP16's range.
 
         Raises:
             LoweringError: the graph can't be rewritten.

@@ -34,6 +34,66 @@ def weight_nodes(graph: Any) -> list[Any]:
     return [node for node in graph.node if node.op_type in QUANTIZABLE and node.input[1] in constants]
 
 
+def with_products_alone(path: Path) -> Any:
+    """The graph with each Gemm that has constant weights as a MatMul and an Add.
+
+    ONNX Runtime's quantizer writes a Gemm's bias as an integer, which TensorRT refuses to dequantize, and
+    its dynamic form keeps the shape that the transposed weights had.
+
+    Args:
+        path: an ONNX file.
+
+    Returns:
+        The model; each MatMul has its Gemm's name.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        plain = node.op_type == "Gemm" and _is_plain(node) and node.input[1] in constants
+        nodes += _split(node, constants, model.graph.initializer) if plain else [node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return model
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether a Gemm scales and transposes nothing but its weights."""
+    import onnx
+
+    given = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return not given.get("transA") and given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0
+
+
+def _split(gemm: Any, constants: dict[str, Any], initializers: Any) -> list[Any]:
+    """``A B + C`` as two nodes; transposed weights are stored the other way round, once for all users."""
+    import onnx
+
+    weights = gemm.input[1]
+    if any(attribute.name == "transB" and attribute.i for attribute in gemm.attribute):
+        transposed = f"{weights}_transposed"
+        if transposed not in constants:
+            turned = onnx.numpy_helper.to_array(constants[weights]).T.copy()
+            constants[transposed] = onnx.numpy_helper.from_array(turned, transposed)
+            initializers.append(constants[transposed])
+        weights = transposed
+    has_bias = len(gemm.input) > 2 and gemm.input[2] != ""  # noqa: PLR2004  A, B and C
+    product = f"{gemm.output[0]}_product" if has_bias else gemm.output[0]
+    nodes = [onnx.helper.make_node("MatMul", [gemm.input[0], weights], [product], name=gemm.name)]
+    if has_bias:
+        bias = onnx.helper.make_node("Add", [product, gemm.input[2]], [gemm.output[0]], name=f"{gemm.name}_bias")
+        nodes.append(bias)
+    for node in nodes:
+        node.metadata_props.extend(gemm.metadata_props)
+    return nodes
+
+
 def quantized_facts(path: Path) -> Facts:
     """How many products with weights the graph holds in INT8, and how many it kept."""
     import onnx

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from tritonpack.core.errors import LoweringError
 from tritonpack.core.tensors import Tensors, Tolerance
+from tritonpack.precisions._half import narrow
+from tritonpack.precisions._scopes import nodes_of_modules, nodes_of_positions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,37 +19,32 @@ if TYPE_CHECKING:
 class Fp16:
     """Casts at the borders, FP16 weights and arithmetic between them."""
 
-    version = 2
+    version = 3
     packages = ("onnx", "onnxruntime")
     needs_calibration = False
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.999, mean_cosine=0.9995)
 
-    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path) -> Facts:
-        """Convert every floating-point tensor but the graph's own inputs and outputs.
+    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path, *, keep_fp32: tuple[str, ...] = ()) -> Facts:
+        """Convert every floating-point tensor but the graph's own inputs and outputs, positions and ``keep_fp32``.
 
         Raises:
             LoweringError: the converter refuses the graph.
         """
         del calibration
         import onnx as onnx_package
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-        from onnxruntime.transformers.onnx_model import OnnxModel
 
-        model = onnx_package.load(onnx)
         try:
-            converted = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=False)
-            # The converter puts the casts around what stays in FP32 at the end of the graph.
-            OnnxModel(converted).topological_sort(is_deterministic=True)
-            # Types that were inferred before the conversion no longer hold.
-            del converted.graph.value_info[:]
-            onnx_package.checker.check_model(converted, full_check=True)
+            model = onnx_package.shape_inference.infer_shapes(onnx_package.load(onnx))
+            kept = nodes_of_modules(model.graph, keep_fp32) | nodes_of_positions(model.graph)
+            narrow(model.graph, kept)
+            onnx_package.checker.check_model(model, full_check=True)
         except (ValueError, onnx_package.checker.ValidationError, onnx_package.shape_inference.InferenceError) as error:
             raise LoweringError(f"fp16: {error}", hint="Try precision: fp32 for this target.") from error
-        out.write_bytes(converted.SerializeToString(deterministic=True))
+        out.write_bytes(model.SerializeToString(deterministic=True))
         half = onnx_package.TensorProto.FLOAT16
-        types = Counter(tensor.data_type == half for tensor in converted.graph.initializer)
-        return {"fp16_tensors": types[True], "other_tensors": types[False]}
+        types = Counter(tensor.data_type == half for tensor in model.graph.initializer)
+        return {"fp16_tensors": types[True], "other_tensors": types[False], "fp32_nodes": sorted(kept)}
 
 
 PRECISION = Fp16()

@@ -13,7 +13,7 @@ import numpy as np
 
 from tritonpack.core.errors import LoweringError
 from tritonpack.core.tensors import Tensors, Tolerance
-from tritonpack.precisions._quantize import QUANTIZABLE, quantized_facts, quietly, weight_nodes
+from tritonpack.precisions._quantize import QUANTIZABLE, quantized_facts, quietly, weight_nodes, with_products_alone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,25 +28,25 @@ _OUTLIER_RATIO = 3.0
 class Int8:
     """Quantizes and dequantizes around every product with weights, except where outliers forbid it."""
 
-    version = 1
+    version = 2
     packages = ("onnx", "onnxruntime")
     needs_calibration = True
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.95, mean_cosine=0.98)
 
-    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path) -> Facts:
+    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path, *, keep_fp32: tuple[str, ...] = ()) -> Facts:
         """Calibrate, decide what to keep, insert the pairs.
 
         Raises:
             LoweringError: there is no product that INT8 would suit, or no calibration data.
         """
-        import onnx as onnx_package
+        del keep_fp32  # the products are in INT8; all that is between them is in FP32 anyway
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
         if not calibration:
             raise LoweringError("int8: no calibration data", hint="Add calibration: {texts: FILE} to the recipe.")
-        graph = onnx_package.load(onnx)
-        ratios = _outlier_ratios(graph, calibration)
+        model = with_products_alone(onnx)
+        ratios = _outlier_ratios(model, calibration)
         if not ratios:
             raise LoweringError("int8: the graph has no product with weights", hint="Use precision: fp32.")
         kept = sorted(name for name, ratio in ratios.items() if ratio > _OUTLIER_RATIO)
@@ -56,7 +56,7 @@ class Int8:
             )
         with quietly():
             quantize_static(
-                onnx,
+                model,
                 out,
                 _Reader(calibration),
                 quant_format=QuantFormat.QDQ,
