@@ -69,7 +69,7 @@ class Stage:
         counts = np.count_nonzero(input_ids == self.mask_id, axis=1)
         masks = int(counts.max())
         if int(counts.min()) == 0:
-            return f"row {int(counts.argmin())} has no mask token; what is left of it may have lost its end"
+            return f"row {int(counts.argmin())} has no mask token; if the text has one, truncation took it"
         if masks > self.max_masks:
             return f"row {int(counts.argmax())} has {masks} mask tokens; at most {self.max_masks} are answered"
         if masks > logits.shape[1]:
