@@ -7,8 +7,7 @@ import pytest
 
 from tritonpack.core.errors import ConfigurationError, SourceError
 from tritonpack.loadtest.driver import LoadPlan, check_plan, perf_analyzer_arguments
-from tritonpack.loadtest.texts import DEFAULT_TEXTS, input_data, summary_from_texts, text_input, texts_from_file
-from tritonpack_client import ModelLimits, TensorSpec
+from tritonpack.loadtest.texts import DEFAULT_TEXTS, input_data, rows_of_texts, summary_from_texts, texts_from_file
 
 
 def test_arguments_name_everything_that_is_measured():
@@ -66,33 +65,30 @@ def test_files_without_texts_are_refused(tmp_path, content, words):
         texts_from_file(tmp_path / "t.txt")
 
 
-def test_input_data_holds_every_text_once_in_a_fixed_order():
-    texts = [str(index) for index in range(50)]
-    data = input_data(texts, "text")["data"]
+def test_input_data_holds_every_row_once_in_a_fixed_order():
+    rows = [{"text": str(index)} for index in range(50)]
+    data = input_data(rows)["data"]
     sent = [row["text"]["content"][0] for row in data]
-    assert sorted(sent) == sorted(texts)
-    assert sent != texts
-    assert input_data(texts, "text")["data"] == data
+    assert sorted(sent) == sorted(row["text"] for row in rows)
+    assert sent != [row["text"] for row in rows]
+    assert input_data(rows)["data"] == data
     assert data[0]["text"]["shape"] == [1]
 
 
-def limits(*inputs):
-    return ModelLimits("m", 8, inputs, ())
+def test_a_pair_stands_in_one_line_with_a_tabulator():
+    assert rows_of_texts(["a\tb", "c\td"], ("text", "text_pair")) == [
+        {"text": "a", "text_pair": "b"},
+        {"text": "c", "text_pair": "d"},
+    ]
 
 
-def test_the_input_is_found_whatever_its_name():
-    assert text_input(limits(TensorSpec("question", "BYTES", (1,)))).name == "question"
+def test_texts_without_tabulators_are_paired_with_the_next():
+    assert rows_of_texts(["a", "b\tc", "d"], ("question", "context")) == [
+        {"question": "a", "context": "b\tc"},
+        {"question": "b\tc", "context": "d"},
+        {"question": "d", "context": "a"},
+    ]
 
 
-@pytest.mark.parametrize(
-    "inputs",
-    [
-        (),
-        (TensorSpec("ids", "INT64", (-1,)),),
-        (TensorSpec("a", "BYTES", (1,)), TensorSpec("b", "BYTES", (1,))),
-        (TensorSpec("a", "BYTES", (2, 2)),),
-    ],
-)
-def test_models_that_take_no_text_are_refused(inputs):
-    with pytest.raises(ConfigurationError, match="load test sends texts"):
-        text_input(limits(*inputs))
+def test_a_model_of_one_text_gets_one_a_request():
+    assert rows_of_texts(["a", "b\tc"], ("text",)) == [{"text": "a"}, {"text": "b\tc"}]

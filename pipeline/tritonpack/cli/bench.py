@@ -40,7 +40,7 @@ class _Concurrencies(click.ParamType[tuple[int, ...]]):
               metavar="N,N,...", help="Requests in flight; one run each.")  # fmt: skip
 @click.option("--url", default=DEFAULT_URL, show_default=True, metavar="HOST:PORT", help="The server's gRPC endpoint.")
 @click.option("--texts", "texts_file", type=click.Path(path_type=Path), metavar="FILE",
-              help="One text a line. Default: 200 English texts, 3 to 110 tokens long.")  # fmt: skip
+              help="One text a line; a pair has a tabulator between. Default: 200 English texts.")  # fmt: skip
 @click.option("--duration", "duration_s", type=float, default=9.0, show_default=True, metavar="S",
               help="Seconds that each concurrency is measured, in three windows.")  # fmt: skip
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), default=Path("reports"),

@@ -61,4 +61,5 @@ def _print_recipe(name: str, entry: dict[str, Any], damage: dict[str, str]) -> N
 
 
 def _chain(entry: dict[str, Any]) -> list[str]:
-    return [entry["models"]["tokenizer"], entry["models"]["encoder"]]
+    models = entry["models"]
+    return [models[role] for role in ("preprocessor", "encoder", "postprocessor") if role in models]

@@ -16,8 +16,9 @@ import numpy as np
 
 from tritonpack.core.errors import ConfigurationError, LoadTestError
 from tritonpack.endpoint import DEFAULT_URL, connected, served_limits
+from tritonpack.inference import text_inputs
 from tritonpack.loadtest.results import level_from_files
-from tritonpack.loadtest.texts import text_input, write_input_data
+from tritonpack.loadtest.texts import rows_of_texts, write_input_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,12 +81,13 @@ class LoadTest:
 def run_load_test(
     perf_analyzer: PerfAnalyzer, plan: LoadPlan, texts: Sequence[str], progress: Progress | None = None
 ) -> LoadTest:
-    """Measure a served model, one text a request.
+    """Measure a served model, one row a request.
 
     Args:
         perf_analyzer: from ``ensure_perf_analyzer``.
         plan: what to measure.
-        texts: what to send, again and again in the same shuffled order.
+        texts: what to send, again and again in the same shuffled order; several texts of one request
+            are separated by tabulators.
         progress: called several times a second.
 
     Raises:
@@ -96,12 +98,12 @@ def run_load_test(
     check_plan(plan)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     with connected(plan.url) as client:
-        name = text_input(served_limits(client, plan.model)).name
+        rows = rows_of_texts(texts, text_inputs(served_limits(client, plan.model)))
         server = client.server()
-        _warm_up(client, plan.model, name, texts)
+        _warm_up(client, plan.model, rows)
     with tempfile.TemporaryDirectory(prefix="tritonpack-bench-") as folder:
         data = Path(folder, "texts.json")
-        write_input_data(data, texts, name)
+        write_input_data(data, rows)
         levels = [_measure(perf_analyzer, plan, level, data, progress) for level in plan.concurrencies]
     return LoadTest(plan, server, started_at, perf_analyzer.version, tuple(levels))
 
@@ -197,10 +199,10 @@ def _failure(printed: str, concurrency: int, returncode: int) -> LoadTestError:
     )
 
 
-def _warm_up(client: Client, model: str, name: str, texts: Sequence[str]) -> None:
-    """Send texts for a second: first requests pay for memory, and a bad one fails here with a clear error."""
+def _warm_up(client: Client, model: str, rows: Sequence[dict[str, str]]) -> None:
+    """Send rows for a second: first requests pay for memory, and a bad one fails here with a clear error."""
     deadline = time.monotonic() + _WARM_UP_S
-    for text in cycle(texts):
-        client.infer(model, {name: np.array([[text]], dtype=np.object_)})
+    for row in cycle(rows):
+        client.infer(model, {name: np.array([[text]], dtype=np.object_) for name, text in row.items()})
         if time.monotonic() >= deadline:
             return

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tritonpack.core.errors import ConfigurationError, SourceError
+from tritonpack.core.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tritonpack_client import ModelLimits, TensorSpec
 
 DEFAULT_TEXTS = Path(__file__).with_name("texts.txt")
 _SEED = 20
@@ -60,35 +58,32 @@ def summary_from_texts(texts: Sequence[str], source: str) -> TextSummary:
     return TextSummary(source, len(texts), round(sum(words) / len(words), 1), max(words))
 
 
-def text_input(limits: ModelLimits) -> TensorSpec:
-    """Find the one input that takes texts.
+def rows_of_texts(texts: Sequence[str], names: tuple[str, ...]) -> list[dict[str, str]]:
+    """One row of texts a request, by the input's name.
 
-    Raises:
-        ConfigurationError: the model has another number of inputs, or its input is no text.
+    Several texts of a row are separated by tabulators. Lines without any are paired with those that
+    follow them, so that the texts at hand load a model of pairs too.
     """
-    if len(limits.inputs) == 1 and limits.inputs[0].datatype == "BYTES" and limits.inputs[0].dims in {(1,), (-1,)}:
-        return limits.inputs[0]
-    inputs = ", ".join(f"{spec.name} {spec.datatype} {list(spec.dims)}" for spec in limits.inputs)
-    raise ConfigurationError(
-        f"the load test sends texts, and the model '{limits.model}' takes {inputs}",
-        hint="load-test the ensemble that has this model as a stage",
-        model=limits.model,
-    )
+    count = len(names)
+    columns = [[text] if count == 1 else text.split("\t") for text in texts]
+    if any(len(row) != count for row in columns):
+        columns = [[texts[(index + step) % len(texts)] for step in range(count)] for index in range(len(texts))]
+    return [dict(zip(names, row, strict=True)) for row in columns]
 
 
-def input_data(texts: Sequence[str], name: str) -> dict[str, Any]:
-    """Make the document that ``--input-data`` takes: one text a request, in an order without a pattern.
+def input_data(rows: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Make the document that ``--input-data`` takes: one row a request, in an order without a pattern.
 
     The order is shuffled, always in the same way: texts that stand sorted by length in their file would
     reach the server in batches of equal length, which real traffic never does.
 
     Source: https://github.com/triton-inference-server/perf_analyzer/blob/main/docs/input_data.md
     """
-    order = list(texts)
+    order = list(rows)
     random.Random(_SEED).shuffle(order)  # noqa: S311 (no secret, always the same order)
-    return {"data": [{name: {"content": [text], "shape": [1]}} for text in order]}
+    return {"data": [{name: {"content": [text], "shape": [1]} for name, text in row.items()} for row in order]}
 
 
-def write_input_data(path: Path, texts: Sequence[str], name: str) -> None:
+def write_input_data(path: Path, rows: Sequence[dict[str, str]]) -> None:
     """Write ``input_data`` to a file."""
-    path.write_text(json.dumps(input_data(texts, name), ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(input_data(rows), ensure_ascii=False), encoding="utf-8")
