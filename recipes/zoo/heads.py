@@ -55,9 +55,7 @@ def heads() -> dict[str, Head]:
     """By name. Reading the intents' names needs their package, so this is a function."""
     classes = "AutoModelForSequenceClassification"
     return {
-        "sentiment": Head(
-            classes, snippets.sentiments, ("negative", "positive"), ("text",), MINILM, 6, 280, 1e-4, 64
-        ),
+        "sentiment": Head(classes, snippets.sentiments, ("negative", "positive"), ("text",), MINILM, 6, 280, 1e-4, 64),
         "intent": Head(classes, intents.commands, tuple(intents.names()), ("text",), SMALL, 2, 900, 2e-3, 48),
         "pairs": Head(classes, bible.pairs, ("other", "same"), ("text", "text_pair"), SMALL, 2, 600, 1e-3, 128),
         "qa": Head(

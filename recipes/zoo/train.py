@@ -71,7 +71,9 @@ def _start(head: Head, base: Path) -> tuple[Any, Any]:
         labels = {"id2label": dict(enumerate(head.labels)), "label2id": {n: i for i, n in enumerate(head.labels)}}
     model = getattr(transformers, head.auto_class).from_pretrained(base, num_hidden_layers=head.layers, **labels)
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_file=str(base / "tokenizer.json"), pad_token="[PAD]", padding_side="right"
+        tokenizer_file=str(base / "tokenizer.json"),
+        pad_token="[PAD]",  # noqa: S106  not a password
+        padding_side="right",
     )
 
     def encode(rows: list[dict[str, str]]) -> Any:
@@ -91,7 +93,12 @@ def _optimise(model: Any, encode: Any, head: Head, data: Labelled, name: str) ->
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, (head.steps - step) / (head.steps - warm))
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]:.3f}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[loss]:.3f}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=_CONSOLE) as progress:
         bar = progress.add_task(f"training {name}", total=head.steps, loss=0.0)
         for places in _batches(data, head.steps):

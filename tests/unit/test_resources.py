@@ -18,6 +18,11 @@ def test_an_absolute_path_and_a_home_are_kept(tmp_path):
     assert path_from_location("~/a", tmp_path) == Path.home() / "a"
 
 
+def test_a_place_below_tritonpacks_home_is_named_by_its_prefix(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITONPACK_HOME", str(tmp_path / "home"))
+    assert path_from_location("home:zoo/qa", Path("elsewhere")) == tmp_path / "home" / "zoo" / "qa"
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     folder = tmp_path / "site" / "weights_of_a_test"

@@ -1,4 +1,4 @@
-"""Places that a recipe may name: a path beside the recipe, or something inside an installed package."""
+"""Places that a recipe may name: beside it, inside an installed package, or below tritonpack's home."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import importlib.util
 from pathlib import Path, PurePosixPath
 
 from tritonpack.core.errors import SourceError
+from tritonpack.core.home import home
 
 PACKAGE_PREFIX = "package:"
+HOME_PREFIX = "home:"
 
 
 def path_from_location(location: str, folder: Path) -> Path:
     """The path that a location means; it need not exist unless it names a package.
 
     Args:
-        location: ``package:NAME/PATH``, or a path, absolute or relative to ``folder``.
+        location: ``package:NAME/PATH``, ``home:PATH`` below `home`, or a path, absolute or relative to ``folder``.
         folder: the recipe's folder.
 
     Raises:
         SourceError: the package isn't installed, or holds no such path.
     """
+    if location.startswith(HOME_PREFIX):
+        return home() / location.removeprefix(HOME_PREFIX)
     if not location.startswith(PACKAGE_PREFIX):
         return (folder / Path(location).expanduser()).resolve()
     package, _, inside = location.removeprefix(PACKAGE_PREFIX).partition("/")

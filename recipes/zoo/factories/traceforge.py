@@ -28,6 +28,9 @@ def encoder(sha256: str) -> Any:
         tie_word_embeddings=False,
         dropout_rate=0.0,
     )
-    weights = {f"encoder.{name.removeprefix('enc.')}": value for name, value in weights_from_onnx(file_of(_FILE), sha256).items()}
+    weights = {
+        f"encoder.{name.removeprefix('enc.')}": value
+        for name, value in weights_from_onnx(file_of(_FILE), sha256).items()
+    }
     weights["shared.weight"] = weights["encoder.embed_tokens.weight"]
     return loaded(T5EncoderModel(config), weights)

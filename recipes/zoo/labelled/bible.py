@@ -41,7 +41,7 @@ def pairs(*, test: bool) -> Labelled:
     """KJV beside WEB: half the same verse, half another one, mostly a neighbour; 1 says the same."""
     kjv, web = verses("kjv"), verses("web")
     numbers = sorted(kjv.keys() & web.keys())
-    rng = random.Random(SEED + test)  # noqa: S311  not for secrets
+    rng = random.Random(SEED + test)
     rows, labels = [], []
     for place in _chosen(numbers, rng, test=test):
         same = len(rows) % 2
@@ -55,7 +55,7 @@ def questions(*, test: bool) -> Labelled:
     """A KJV verse that lacks a name or a number, to be found in two verses of the WEB."""
     kjv, web = verses("kjv"), verses("web")
     numbers = sorted(kjv.keys() & web.keys())
-    rng = random.Random(SEED + 2 + test)  # noqa: S311
+    rng = random.Random(SEED + 2 + test)
     rows, labels = [], []
     for place in _chosen(numbers, rng, test=test):
         near = numbers[max(0, place - rng.randrange(2)) :][:2]
@@ -69,7 +69,7 @@ def questions(*, test: bool) -> Labelled:
 
 def masked(mask: str, count: int) -> Labelled:
     """WEB verses of at most 200 characters with one word masked; the label is the word."""
-    rng = random.Random(SEED + 4)  # noqa: S311
+    rng = random.Random(SEED + 4)
     rows, labels = [], []
     for text in rng.sample([text for text in verses("web").values() if len(text) <= 200], 2 * count):  # noqa: PLR2004
         if (words := list(_WORD.finditer(text))) and len(rows) < count:
@@ -82,7 +82,7 @@ def masked(mask: str, count: int) -> Labelled:
 def paraphrases(count: int) -> tuple[list[str], list[str]]:
     """The same verses in both versions, in the same order."""
     kjv, web = verses("kjv"), verses("web")
-    numbers = random.Random(SEED + 5).sample(sorted(kjv.keys() & web.keys()), count)  # noqa: S311
+    numbers = random.Random(SEED + 5).sample(sorted(kjv.keys() & web.keys()), count)
     return [kjv[number] for number in numbers], [web[number] for number in numbers]
 
 

@@ -17,9 +17,20 @@ from labelled import Labelled
 from tritonpack.core.resources import path_from_location
 
 SEED = 7
+_HELD_OUT = 5
 _TOKEN = re.compile(r"[()\[\]|;]|<\w+>|\{[^}]+\}|[^()\[\]|;<{]+")
 _WORDS = {
-    "name": ("lamp", "desk light", "ceiling fan", "front door", "tv", "coffee machine", "thermostat", "blinds", "radio"),
+    "name": (
+        "lamp",
+        "desk light",
+        "ceiling fan",
+        "front door",
+        "tv",
+        "coffee machine",
+        "thermostat",
+        "blinds",
+        "radio",
+    ),
     "area": ("kitchen", "bedroom", "office", "garage", "living room", "hallway", "bathroom", "garden"),
     "floor": ("first", "second", "ground", "top", "upstairs", "basement"),
     "zone": ("work", "school", "home", "the gym"),
@@ -36,13 +47,13 @@ def commands(*, test: bool, each: int = 60) -> Labelled:
     """Sentences of every intent; the test's are drawn from templates that training doesn't see.
 
     Args:
-        test: the held-out templates: every fifth of an intent, where it has that many.
+        test: the held-out templates: every fifth of an intent, where it has five.
         each: sentences of one intent.
     """
-    rng = random.Random(SEED + test)  # noqa: S311  not for secrets
+    rng = random.Random(SEED + test)
     drawn: dict[str, int] = {}
     for label, templates in enumerate(_intents().values()):
-        kept = [template for place, template in enumerate(templates) if (place % 5 == 4) == test]
+        kept = [template for place, template in enumerate(templates) if (place % _HELD_OUT == _HELD_OUT - 1) == test]
         for _ in range(each if kept else 0):
             drawn.setdefault(_sentence(rng.choice(kept), rng), label)
     rows = list(drawn.items())
@@ -95,7 +106,7 @@ def _piece(token: str, tokens: list[str], rng: random.Random) -> str:
     if token in "([":
         inner = _sequence(tokens, rng)
         tokens.pop(0)
-        return inner if token == "(" or rng.random() < 0.5 else ""  # noqa: PLR2004, S105
+        return inner if token == "(" or rng.getrandbits(1) else ""  # noqa: S105
     if token[0] == "<":
         return _sequence(_TOKEN.findall(_data()["expansion_rules"][token[1:-1]]), rng)
     if token[0] == "{":

@@ -29,7 +29,7 @@ _NEUTRAL = 0.5
 def sentiments(*, test: bool) -> Labelled:
     """Snippets that people agree on: 1 for a mean rating above 0.5, 0 below -0.5."""
     rated = [(text, rating) for rating, text in _ratings() if abs(rating) > _NEUTRAL]
-    random.Random(SEED).shuffle(rated)  # noqa: S311  not for secrets
+    random.Random(SEED).shuffle(rated)
     kept = rated[:_TEST_ROWS] if test else rated[_TEST_ROWS:]
     return Labelled([{"text": text} for text, _ in kept], [int(rating > 0) for _, rating in kept])
 
@@ -44,7 +44,9 @@ def source_distribution() -> Path:
     if not (folder / _ARCHIVE).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        result = subprocess.run([*command, "--dest", folder, "-r", _PINNED], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [*command, "--dest", folder, "-r", _PINNED], capture_output=True, text=True, check=False
+        )
         if result.returncode:
             raise SourceError(f"{_ARCHIVE} can't be had: {result.stderr.strip()[-500:]}", hint="Check the network.")
     return folder / _ARCHIVE
