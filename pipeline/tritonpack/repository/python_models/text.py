@@ -126,7 +126,7 @@ class Stage:
         if self.apart:
             outputs: dict[str, np.ndarray] = {}
             for text, side in enumerate(("left_", "right_")):
-                half = [(row, self._span(row[text])) for row in ([row[text]] for row in rows)]
+                half = [([row[text]], self._span(row[text])) for row in rows]
                 names = [name.removeprefix(side) for name in self.outputs if name.startswith(side)]
                 outputs |= {f"{side}{name}": array for name, array in self._arrays(half, names).items()}
             return outputs
@@ -264,9 +264,10 @@ class Template:
             tokens = list(group)
             self.parts.append((sequence, [token for _, token, _ in tokens], [kind for _, _, kind in tokens]))
         self.texts = _PAIR if pair else 1
-        if sorted(sequence for sequence, _, _ in self.parts if sequence != _SPECIAL) != list(range(self.texts)):
-            raise ValueError("the tokenizer's post-processor doesn't give each text once")
         self.special = places.count(_SPECIAL)
+        texts = sorted(sequence for sequence, _, _ in self.parts if sequence != _SPECIAL)
+        if texts != list(range(self.texts)) or self.special != tokenizer.num_special_tokens_to_add(pair):
+            raise ValueError("the tokenizer's post-processor doesn't give each text once")
 
     def length(self, spans: list[Span]) -> int:
         """Tokens of a row."""
