@@ -82,7 +82,8 @@ class Stage:
         if not finite.all():
             return f"the model's logits of row {int(row[finite.argmin()])} aren't finite numbers"
         ids = _best(present, self.top_k)
-        total = np.exp(present - peak).sum(axis=1, keepdims=True)
+        powers = present - peak
+        total = np.exp(powers, out=powers).sum(axis=1, keepdims=True)
         shape = (len(input_ids), masks, ids.shape[1])
         tokens, scores = np.full(shape, b"", object), np.zeros(shape, np.float32)
         token_ids = np.full(shape, -1, np.int32)

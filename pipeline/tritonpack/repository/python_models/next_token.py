@@ -63,7 +63,8 @@ class Stage:
         if not np.isfinite(peak).all():
             return f"the model's logits of row {int(np.isfinite(peak).argmin())} aren't finite numbers"
         ids = _best(logits, self.top_k)
-        total = np.exp(logits - peak).sum(axis=1, keepdims=True)
+        powers = logits - peak
+        total = np.exp(powers, out=powers).sum(axis=1, keepdims=True)
         scores = np.exp(np.take_along_axis(logits, ids, axis=1) - peak) / total
         tokens = np.empty(ids.shape, object)
         tokens.reshape(-1)[:] = [self._text(token) for token in ids.reshape(-1).tolist()]
