@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import LoweringError
 from tritonpack.core.tensors import Tensors, Tolerance
@@ -37,7 +37,7 @@ class Fp16:
         try:
             model = onnx_package.shape_inference.infer_shapes(onnx_package.load(onnx))
             kept = nodes_of_modules(model.graph, keep_fp32) | nodes_of_positions(model.graph)
-            narrow(model.graph, kept)
+            narrow(model.graph, kept | _transposes_before_products(model.graph))
             onnx_package.checker.check_model(model, full_check=True)
         except (ValueError, onnx_package.checker.ValidationError, onnx_package.shape_inference.InferenceError) as error:
             raise LoweringError(f"fp16: {error}", hint="Try precision: fp32 for this target.") from error
@@ -48,3 +48,18 @@ class Fp16:
 
 
 PRECISION = Fp16()
+
+
+def _transposes_before_products(graph: Any) -> set[str]:
+    """Transposes that move the batch axis and end in a product: loading them in FP16 crashes ONNX Runtime.
+
+    Source: https://github.com/microsoft/onnxruntime/issues/28392
+    """
+    factors = {name for node in graph.node if node.op_type == "MatMul" for name in node.input}
+    return {
+        node.name
+        for node in graph.node
+        for attribute in node.attribute
+        if node.op_type == "Transpose" and attribute.name == "perm" and attribute.ints[0] != 0
+        if not factors.isdisjoint(node.output)
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from tritonpack.core.errors import ExportError
 from tritonpack.core.tensors import TensorSpec
+from tritonpack.stages.export_failure import export_failure
 from tritonpack.stages.reference import Case, write_reference
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def onnx_from_module(module: Any, traced: Traced, *, opset: int, out: Path) -> F
                 verbose=False,
             )
         except Exception as error:  # the exporter raises whatever the model's code raises
-            raise _export_error(error) from error
+            raise export_failure(error) from error
     model = _named(program.model_proto, traced.inputs, traced.outputs)
     specs = _checked(model, [spec.name for spec in traced.outputs])
     out.write_bytes(model.SerializeToString(deterministic=True))
@@ -141,20 +141,6 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _export_error(error: BaseException) -> ExportError:
-    """What was wrong at the bottom of the exporter's chain of errors, and the model's line where it was."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    reason = str(error).strip().splitlines() or ["no reason given"]
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "/torch/" not in frame.filename and __file__ != frame.filename]
-    where = f" It was raised at {ours[-1].filename}:{ours[-1].lineno}." if ours else ""
-    return ExportError(
-        f"PyTorch can't export the model: {type(error).__name__}: {reason[0]}",
-        hint=f"The model's code must not depend on the values of its inputs.{where}",
-    )
 
 
 def _named(model: Any, inputs: list[TensorSpec], outputs: list[TensorSpec]) -> Any:
