@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _SAFE_WEIGHTS = ("*.safetensors",)
 _PICKLED_WEIGHTS = ("pytorch_model*.bin",)
+# How sentence-transformers uses the model: nothing of a build depends on it, `tritonpack new` reads it.
+_DESCRIPTIONS = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "*Pooling/config.json")
 # What in config.json decides which tokenizer transformers makes of the same files.
 _TOKENIZER_CLASS = ("model_type", "model_name", "tokenizer_class", "transformers_version")
 
@@ -44,7 +46,7 @@ class HuggingFace:
 
     def locate(self, options: HuggingFaceOptions, folder: Path) -> Located:
         """Find the directory and read ``config.json``; nothing heavy is imported."""
-        directory = _directory(options, folder)
+        directory = model_directory(options, folder)
         config_file = directory / "config.json"
         if not config_file.is_file():
             raise SourceError(f"{directory} holds no config.json", hint="Is it a Hugging Face model directory?")
@@ -111,7 +113,12 @@ class HuggingFace:
 SOURCE = HuggingFace()
 
 
-def _directory(options: HuggingFaceOptions, folder: Path) -> Path:
+def model_directory(options: HuggingFaceOptions, folder: Path) -> Path:
+    """Where the model's files lie; a hub name is downloaded if it isn't cached.
+
+    Raises:
+        SourceError: it is neither a directory nor to be had from the hub.
+    """
     path = path_from_location(options.model, folder)
     if path.is_dir():
         return path
@@ -152,7 +159,7 @@ def _snapshot(options: HuggingFaceOptions) -> Path:
     except ImportError as error:
         raise MissingExtraError("huggingface_hub isn't installed", hint="pip install 'tritonpack[build]'") from error
 
-    wanted = ["config.json", *FILES, *_SAFE_WEIGHTS, *_PICKLED_WEIGHTS, "*.py"]
+    wanted = ["config.json", *FILES, *_SAFE_WEIGHTS, *_PICKLED_WEIGHTS, "*.py", *_DESCRIPTIONS]
     try:
         return Path(snapshot_download(options.model, revision=options.revision, allow_patterns=wanted))
     except (
