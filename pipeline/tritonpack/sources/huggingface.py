@@ -25,7 +25,7 @@ _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _SAFE_WEIGHTS = ("*.safetensors",)
 _PICKLED_WEIGHTS = ("pytorch_model*.bin",)
 # How sentence-transformers uses the model: nothing of a build depends on it, `tritonpack new` reads it.
-_DESCRIPTIONS = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "*Pooling/config.json")
+_DESCRIPTIONS = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "*Pooling/*.json")
 # What in config.json decides which tokenizer transformers makes of the same files.
 _TOKENIZER_CLASS = ("model_type", "model_name", "tokenizer_class", "transformers_version")
 
