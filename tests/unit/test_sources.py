@@ -58,7 +58,8 @@ def state(folder):
 def test_what_a_directory_holds_is_located_without_loading_it(model):
     located = HUGGINGFACE.locate(options(), model.parent)
     assert located.config["hidden_size"] == HIDDEN
-    assert located.tokenizer_file == model / "tokenizer.json"
+    with located.tokenizer() as directory:
+        assert directory == model
     assert located.versions == ("torch", "transformers")
     assert len(located.weights_digest) == len(located.tokenizer_digest) == 64
 

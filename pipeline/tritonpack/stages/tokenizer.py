@@ -74,11 +74,6 @@ def tokenizer_from_directory(
     }
 
 
-def tokenizer_from_file(source: Path, config: dict[str, Any], out: Path) -> Facts:
-    """Write the tokenizer of the directory that ``source`` lies in."""
-    return tokenizer_from_directory(source.parent, config, out)
-
-
 def _from_file(directory: Path) -> tuple[Any, Facts]:
     """A ``tokenizer.json`` with nothing beside it that would change it."""
     from tokenizers import Tokenizer
@@ -116,7 +111,7 @@ def _from_transformers(directory: Path, *, trust_remote_code: bool) -> tuple[Any
         backend = getattr(loaded, "backend_tokenizer", None)
         if backend is None:
             raise SourceError(
-                f"the tokenizer of {directory}, a {name}, is Python code, which isn't run at serving;"
+                f"the tokenizer of {directory} ({name}) is Python code, which isn't run at serving;"
                 f" transformers has no fast form of it",
                 hint=_SAVE_FAST,
             )
@@ -124,7 +119,7 @@ def _from_transformers(directory: Path, *, trust_remote_code: bool) -> tuple[Any
             served = Tokenizer.from_str(backend.to_str())
         except Exception as error:  # the Rust library raises plain Exception
             raise SourceError(
-                f"the tokenizer of {directory}, a {name}, holds parts in Python, which aren't run at serving: {error}",
+                f"the tokenizer of {directory} ({name}) holds parts in Python, which aren't run at serving: {error}",
                 hint=_SAVE_FAST,
             ) from error
         served.encode_special_tokens = backend.encode_special_tokens
@@ -181,12 +176,12 @@ def _check_equal(loaded: Any, served: Any, directory: Path) -> None:
         expected = [loaded(list(_PROBES)), loaded(*map(list, zip(*pairs, strict=True)))]
     except (TypeError, ValueError, AssertionError, KeyError) as error:
         raise SourceError(
-            f"the tokenizer of {directory}, a {type(loaded).__name__}, takes more than text: {error}", hint=_SAVE_FAST
+            f"the tokenizer of {directory} ({type(loaded).__name__}) takes more than text: {error}", hint=_SAVE_FAST
         ) from error
     found = [served.encode_batch(list(_PROBES)), served.encode_batch(pairs)]
     if [batch["input_ids"] for batch in expected] != [[encoding.ids for encoding in batch] for batch in found]:
         raise SourceError(
-            f"the tokenizer of {directory}, a {type(loaded).__name__}, changes texts or ids in Python, which isn't run"
+            f"the tokenizer of {directory} ({type(loaded).__name__}) changes texts or ids in Python, which isn't run"
             f" at serving",
             hint=_SAVE_FAST,
         )
