@@ -40,6 +40,8 @@ class TokenInput:
         TensorSpec("offsets", "int32", ("batch", _AXIS, 2)),
         TensorSpec("sequence", "int32", ("batch", _AXIS)),
         TensorSpec("subword", "bool", ("batch", _AXIS)),
+        TensorSpec("words", "int32", ("batch", _AXIS)),
+        TensorSpec("words", "int32", ("batch", _AXIS)),
     )
 
     def graph_inputs(self, options: Any, model: ModelTraits) -> list[TensorSpec]:

@@ -20,6 +20,10 @@ class QuestionAnsweringOptions(TaskOptions):
     kind: Literal["question_answering"]
     top_k: int = Field(1, ge=1, le=100, description="How many answers, the best first.")
     max_answer_length: int = Field(15, ge=1, description="Longest answer in tokens.")
+    align_to_words: bool = Field(
+        default=True, description="Answers begin and end with whole words, where the tokenizer knows words."
+    )
+    align_to_words: bool = Field(default=True, description="Widen answers to whole words.")
     handle_impossible: bool = Field(default=False, description="An empty answer may win: the document has none.")
 
 
@@ -60,10 +64,12 @@ class QuestionAnswering(Head):
                 TensorSpec("ends", "int32", shape),
             ),
             file="question_answering",
-            takes=("attention_mask", "offsets", "sequence", "row", "context_of_window"),
+            takes=("attention_mask", "offsets", "sequence", "words", "row", "context_of_window"),
             parameters={
                 "top_k": str(options.top_k),
                 "max_answer_length": str(options.max_answer_length),
+                "align_to_words": str(options.align_to_words).lower(),
+                "align_to_words": str(options.align_to_words).lower(),
                 "handle_impossible": str(options.handle_impossible).lower(),
             },
         )

@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 
 _SPECIAL = -1
 _IDS = ("input_ids", "attention_mask", "token_type_ids")
-_PLACES = ("offsets", "sequence", "subword")
+_PLACES = ("offsets", "sequence", "subword", "words")
 _STRATEGIES = ("longest_first", "only_first", "only_second")
 _SPACE = " "
 _PAIR = 2
@@ -220,6 +220,9 @@ class Stage:
         if "subword" in names:
             flags = [template.values([self._subword(*text) for text in row], spans, False) for row, spans in cut]
             arrays["subword"] = _padded(flags, 0, np.bool_)
+        if "words" in names:
+            words = [template.values([_words(encoding) for _, encoding in row], spans, _SPECIAL) for row, spans in cut]
+            arrays["words"] = _padded(words, _SPECIAL, np.int32)
         return arrays
 
     def _subword(self, text: str, encoding: Any) -> list[bool]:
@@ -308,6 +311,11 @@ def _first(values: tuple[int, int, int]) -> int:
 
 def _of_window(name: str) -> str:
     return f"{name}_of_window"
+
+
+def _words(encoding: Any) -> list[int]:
+    """Index of each token's word in its text, as the tokenizer cuts words; `_SPECIAL` for a token of none."""
+    return [_SPECIAL if word is None else word for word in encoding.word_ids]
 
 
 def _word(tokenizer: Any) -> str:
