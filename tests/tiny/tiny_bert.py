@@ -50,7 +50,9 @@ def write_tokenizer(folder: Path) -> Path:
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")],
     )
     # As many published tokenizers do; the build has to take both out.
     tokenizer.enable_padding(pad_id=0, pad_token="[PAD]", length=16)  # noqa: S106  not a password
@@ -60,8 +62,8 @@ def write_tokenizer(folder: Path) -> Path:
     return path
 
 
-def tiny_config() -> Any:
-    """Two layers of 32."""
+def tiny_config(**changes: Any) -> Any:
+    """Two layers of 32, with other fields changed."""
     from transformers import BertConfig
 
     return BertConfig(
@@ -74,26 +76,27 @@ def tiny_config() -> Any:
         pad_token_id=0,
         # The usual 0.02 makes every sentence alike after pooling; wider weights tell them apart.
         initializer_range=0.2,
+        **changes,
     )
 
 
-def tiny_model(auto_class: str = "AutoModel", seed: int = 0) -> Any:
+def tiny_model(auto_class: str = "AutoModel", seed: int = 0, **changes: Any) -> Any:
     """The model with the head of a `transformers` class, its weights from a seed."""
     import torch
     import transformers
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return getattr(transformers, auto_class).from_config(tiny_config()).eval()
+        return getattr(transformers, auto_class).from_config(tiny_config(**changes)).eval()
 
 
-def write_bert(folder: Path, seed: int = 0) -> Path:
+def write_bert(folder: Path, auto_class: str = "AutoModel", seed: int = 0, **changes: Any) -> Path:
     """Write the model as a Hugging Face directory and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    tiny_model(seed=seed).save_pretrained(folder)
+    tiny_model(auto_class, seed, **changes).save_pretrained(folder)
     write_tokenizer(folder)
     return folder
 

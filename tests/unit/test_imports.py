@@ -35,6 +35,8 @@ def loaded_after(statement):
         "from tritonpack.engines import ENGINES; ENGINES.all()",
         "from tritonpack.precisions import PRECISIONS; PRECISIONS.all()",
         "from tritonpack.tasks import TASKS; TASKS.all()",
+        "from tritonpack.inputs import INPUTS; INPUTS.all()",
+        "from tritonpack.families import FAMILIES; FAMILIES.all()",
         "from tritonpack.sources import SOURCES; SOURCES.all()",
     ],
 )

@@ -91,7 +91,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(path, where, nearest):
 
 
 def test_an_unknown_key_of_calibration_is_refused_with_the_nearest():
-    error = refused({**SMALLEST, "calibration": {"texts": "t", "sample": 9}})
+    error = refused({**SMALLEST, "calibration": {"file": "t", "sample": 9}})
     assert error.hint == "Did you mean 'samples'?"
 
 
@@ -153,7 +153,7 @@ def test_a_missing_field_is_named(path):
         ("source", "minilm", "'minilm'"),
         ("gates.parity.cpu.min_cosine", 1.5, "1.5"),
         ("gates.parity.cpu.max_abs_error", 0, "0"),
-        ("calibration", {"texts": "t", "samples": 1}, "1"),
+        ("calibration", {"file": "t", "samples": 1}, "1"),
     ],
 )
 def test_a_bad_value_is_named_with_its_field_and_the_value(path, value, shown):
@@ -177,10 +177,13 @@ def test_the_servers_batch_must_fit_the_engine():
     assert recipe_from_document(changed("serving.max_batch", 16, document)).serving.max_batch == 16
 
 
-def test_int8_needs_calibration_texts():
+def test_int8_needs_calibration_data():
     document = changed("targets.cpu.precision", "int8")
-    assert "targets.cpu.precision is int8, which needs calibration texts" in refused(document).message
-    recipe = recipe_from_document({**document, "calibration": {"texts": "texts.txt"}})
+    assert (
+        "targets.cpu.precision is int8, which needs calibration data: add calibration: {file: FILE}"
+        in refused(document).message
+    )
+    recipe = recipe_from_document({**document, "calibration": {"file": "texts.txt"}})
     assert recipe.calibration is not None
     assert recipe.calibration.samples == 256
 
@@ -188,6 +191,40 @@ def test_int8_needs_calibration_texts():
 def test_a_gate_for_a_target_that_isnt_there_is_refused():
     error = refused({**SMALLEST, "gates": {"parity": {"gpu": {"min_cosine": 0.9}}}})
     assert "gates.parity.gpu: there is no such target; there are: cpu" in error.message
+
+
+def test_a_task_has_its_usual_input():
+    assert recipe_from_document(SMALLEST).given.model_dump() == {"kind": "text"}
+    given = recipe_from_document({**SMALLEST, "task": {"kind": "question_answering"}}).given
+    assert given.model_dump() == {"kind": "question_context", "stride": None, "max_windows": 16}
+
+
+def test_a_recipe_may_choose_another_of_the_tasks_inputs():
+    document = {**SMALLEST, "task": {"kind": "classification"}}
+    given = recipe_from_document({**document, "input": {"kind": "text_pair", "truncation": "only_first"}}).given
+    assert given.model_dump() == {"kind": "text_pair", "truncation": "only_first"}
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "takes"),
+    [
+        ("embedding", "text_pair", "text, waveform"),
+        ("token_classification", "two_texts", "text"),
+        ("question_answering", "text", "question_context"),
+    ],
+)
+def test_an_input_that_the_task_doesnt_take_is_refused(task, kind, takes):
+    error = refused({**SMALLEST, "task": {"kind": task}, "input": {"kind": kind}})
+    assert f"input.kind is {kind}, but task {task} takes: {takes}" in error.message
+
+
+def test_an_unknown_key_or_kind_of_input_is_refused_with_the_nearest():
+    error = refused({**SMALLEST, "input": {"kind": "waveform", "sampling_rate": 8000, "normalise": True}})
+    assert "  input.normalise: unknown key" in error.message.splitlines()
+    assert error.hint == "Did you mean 'normalize'?"
+    error = refused({**SMALLEST, "input": {"kind": "text_pairs"}})
+    assert "input.kind: 'text_pairs' doesn't exist; there are: " in error.message
+    assert error.hint == "Did you mean 'text_pair'?"
 
 
 def test_the_batch_axis_is_always_dynamic():

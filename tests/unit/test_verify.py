@@ -1,23 +1,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tritonpack.core.errors import VerificationError
-from tritonpack.core.tensors import Tolerance
+from tritonpack.core.model import ModelTraits
+from tritonpack.core.tensors import TensorSpec, Tolerance
+from tritonpack.inputs import INPUTS
 from tritonpack.stages.reference import Case, read_reference, write_reference
 from tritonpack.stages.verify import report_from_candidate
 from tritonpack.tasks import TASKS
 
 TASK = TASKS.get("embedding")
+TEXT = INPUTS.get("text")
+OPTIONS = TEXT.options(kind="text")
+MODEL = ModelTraits({"vocab_size": 50}, max_length=48)
+AXES = TEXT.axes(OPTIONS, MODEL)
+RNG = np.random.default_rng(7)
+OUTPUTS = [TensorSpec("vectors", "float32", ("batch", 4))]
 
 
 def case(rows, length, seed):
     rng = np.random.default_rng(seed)
-    inputs = TASK.sample_inputs(rng, rows, length, {"vocab_size": 50})
-    return Case(inputs, {"vectors": rng.normal(size=(rows, 4)).astype(np.float32)})
+    sample = TEXT.sample(rng, rows, length, OPTIONS, MODEL)
+    return Case(sample.inputs, sample.lengths, {"vectors": rng.normal(size=(rows, 4)).astype(np.float32)})
 
 
 CASES = [case(1, 3, 0), case(3, 9, 1)]
@@ -48,8 +57,9 @@ def report(tmp_path, engine, gate=None, *, ragged=False):
         reference,
         engine=engine,
         task=TASK,
+        outputs=OUTPUTS,
+        axes=AXES if ragged else None,
         tolerance=gate or Tolerance(max_abs_error=1e-3, min_cosine=0.99),
-        ragged=ragged,
         name="ONNX int8",
         out=out,
     )
@@ -60,7 +70,7 @@ def report(tmp_path, engine, gate=None, *, ragged=False):
 def test_a_reference_survives_the_file(tmp_path):
     write_reference(CASES, tmp_path / "r")
     for read, written in zip(read_reference(tmp_path / "r"), CASES, strict=True):
-        for side in ("inputs", "outputs"):
+        for side in ("inputs", "lengths", "outputs"):
             assert getattr(read, side).keys() == getattr(written, side).keys()
             for name, array in getattr(written, side).items():
                 assert np.array_equal(getattr(read, side)[name], array)
@@ -90,11 +100,9 @@ def spoil(row):
 def test_a_failure_names_output_input_row_and_what_to_try(tmp_path, row):
     with pytest.raises(VerificationError) as error:
         report(tmp_path, Engine(spoil(row)), Tolerance(min_cosine=0.9))
-    tokens = int(CASES[1].inputs["attention_mask"][row].sum())
     assert error.value.message.startswith("ONNX int8: output 'vectors' ")
     assert error.value.message.endswith(
-        ": lowest cosine -1.00000 is under the gate 0.9 "
-        f"(input 1: 3 rows of up to 9 tokens; worst row {row}, {tokens} tokens)"
+        f": lowest cosine -1.00000 is under the gate 0.9 (input 1: 3 rows, longest sequence 9; worst vector {row})"
     )
     assert "int8 -> int8_dynamic -> fp16 -> fp32" in error.value.hint
     assert "gates.parity" in error.value.hint
@@ -138,5 +146,61 @@ def test_a_ragged_candidate_gets_flat_rows(tmp_path):
     engine = Engine()
     report(tmp_path, engine, ragged=True)
     mask = CASES[1].inputs["attention_mask"]
-    assert engine.seen[1]["row_length"].ravel().tolist() == mask.sum(axis=1).tolist()
+    assert engine.seen[1]["sequence_length"].ravel().tolist() == mask.sum(axis=1).tolist()
     assert engine.seen[1]["input_ids"].tolist() == CASES[1].inputs["input_ids"][mask == 1].tolist()
+
+
+TOKENS = TensorSpec("tokens", "float32", ("batch", "sequence", 2))
+SCORES = TensorSpec("scores", "float32", ("batch", "sequence"))
+TWO = Case({}, {"sequence": np.array([3, 1])})
+
+
+def test_what_stands_at_a_rows_padding_doesnt_count():
+    array = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    assert TWO.kept(array, TOKENS).tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_a_number_a_token_is_one_vector_over_all_rows():
+    assert TWO.kept(np.arange(6, dtype=np.float32).reshape(2, 3), SCORES).tolist() == [[0, 1, 2, 3]]
+
+
+def test_an_output_without_the_axis_is_kept_whole():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert TWO.kept(array, TensorSpec("x", "float32", ("batch", 3))) is array
+    assert TWO.kept(array[:, 0], TensorSpec("x", "float32", ("batch",))).tolist() == [0, 3]
+
+
+class Padder:
+    """Answers the reference, but for what stands at the padding."""
+
+    def __init__(self, cases, fill):
+        self.cases, self.fill = iter(cases), fill
+
+    def open(self, _path):
+        return self
+
+    def run(self, _inputs):
+        case = next(self.cases)
+        padding = case.inputs["attention_mask"] == 0
+        outputs = {name: array.copy() for name, array in case.outputs.items()}
+        for array in outputs.values():
+            array[padding] = self.fill
+        return outputs
+
+
+@pytest.mark.parametrize("fill", [1000, np.nan])
+def test_a_candidate_may_say_anything_of_padding(tmp_path, fill):
+    cases = [replace(case, outputs={"tokens": RNG.normal(size=(*case.inputs["input_ids"].shape, 2))}) for case in CASES]
+    write_reference(cases, tmp_path / "reference")
+    facts = report_from_candidate(
+        tmp_path / "candidate",
+        tmp_path / "reference",
+        engine=Padder(cases, fill),
+        task=TASKS.get("token_classification"),
+        outputs=[TOKENS],
+        axes=AXES,
+        tolerance=Tolerance(max_abs_error=1e-6),
+        name="x",
+        out=tmp_path / "report",
+    )
+    assert facts["outputs"]["tokens"]["max_abs_error"] == 0

@@ -46,7 +46,8 @@ def ragged_from_onnx(onnx_file: Path, *, axes: Sequence[RaggedAxis], out: Path) 
         out: the file to write.
 
     Raises:
-        LoweringError: an input isn't of that shape, or the graph with its head isn't valid ONNX.
+        LoweringError: an input isn't of that shape, one that no axis pads is of any length, or the graph with its
+            head isn't valid ONNX.
     """
     import onnx
 
@@ -62,6 +63,7 @@ def ragged_from_onnx(onnx_file: Path, *, axes: Sequence[RaggedAxis], out: Path) 
             padded[name] = head.pad(name, index, is_token, np.array(fill, dtype=spec.dtype))
         nodes += head.nodes
         constants += head.constants
+    _check_others(specs, padded)
     _rename_inputs(model.graph, padded)
     for value in model.graph.input:
         if value.name in padded:
@@ -133,6 +135,12 @@ def _row_spec(specs: Mapping[str, TensorSpec], name: str) -> TensorSpec:
         found = "isn't an input of the graph" if spec is None else f"has shape {spec.shape}"
         raise LoweringError(f"'{name}' {found}: only (batch, length) inputs can be batched ragged", input=name)
     return spec
+
+
+def _check_others(specs: Mapping[str, TensorSpec], padded: Mapping[str, str]) -> None:
+    for spec in specs.values():
+        if spec.name not in padded and any(isinstance(axis, str) for axis in spec.shape[1:]):
+            raise LoweringError(f"'{spec.name}' has shape {spec.shape}, but no axis pads it", input=spec.name)
 
 
 def _axis_of(name: str, axes: Sequence[RaggedAxis]) -> str:
