@@ -41,7 +41,6 @@ class TokenInput:
         TensorSpec("sequence", "int32", ("batch", _AXIS)),
         TensorSpec("subword", "bool", ("batch", _AXIS)),
         TensorSpec("words", "int32", ("batch", _AXIS)),
-        TensorSpec("words", "int32", ("batch", _AXIS)),
     )
 
     def graph_inputs(self, options: Any, model: ModelTraits) -> list[TensorSpec]:

@@ -23,7 +23,6 @@ class QuestionAnsweringOptions(TaskOptions):
     align_to_words: bool = Field(
         default=True, description="Answers begin and end with whole words, where the tokenizer knows words."
     )
-    align_to_words: bool = Field(default=True, description="Widen answers to whole words.")
     handle_impossible: bool = Field(default=False, description="An empty answer may win: the document has none.")
 
 
@@ -68,7 +67,6 @@ class QuestionAnswering(Head):
             parameters={
                 "top_k": str(options.top_k),
                 "max_answer_length": str(options.max_answer_length),
-                "align_to_words": str(options.align_to_words).lower(),
                 "align_to_words": str(options.align_to_words).lower(),
                 "handle_impossible": str(options.handle_impossible).lower(),
             },

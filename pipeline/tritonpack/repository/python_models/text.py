@@ -75,6 +75,7 @@ class Stage:
         self.template = Template(self.tokenizer, pair=len(self.texts) == _PAIR and not self.apart)
         self.room = self.max_length - self.template.special
         self._check()
+        self.names = [name for name in self.outputs if name in _IDS or name in _PLACES]
         with_places = not set(_PLACES).isdisjoint(self.outputs)
         self.encode = self.tokenizer.encode_batch if with_places else self.tokenizer.encode_batch_fast
         self.token_lengths = _token_lengths(self.tokenizer) if "subword" in self.outputs else None
@@ -138,7 +139,7 @@ class Stage:
                 return windows
             cut += [(row, spans) for spans in windows]
             numbers += [number] * len(windows)
-        outputs = self._arrays(cut, [name for name in self.outputs if name in {*_IDS, *_PLACES}])
+        outputs = self._arrays(cut, self.names)
         if self.stride is not None:
             outputs |= self._of_windows(rows, numbers)
         return outputs
@@ -206,8 +207,7 @@ class Stage:
             ids = [template.ids([encoding.ids for _, encoding in row], spans) for row, spans in cut]
             arrays["input_ids"] = _padded(ids, self.pad_id, np.int64)
         if "attention_mask" in names:
-            ones = [[1] * template.length(spans) for _, spans in cut]
-            arrays["attention_mask"] = _padded(ones, 0, np.int64)
+            arrays["attention_mask"] = _mask([template.length(spans) for _, spans in cut])
         if "token_type_ids" in names:
             types = [template.types(spans) for _, spans in cut]
             arrays["token_type_ids"] = _padded(types, self.pad_type_id, np.int64)
@@ -238,7 +238,7 @@ class Stage:
 
     def _of_windows(self, rows: list[Row], numbers: list[int]) -> dict[str, np.ndarray]:
         """Each window's row and texts."""
-        outputs = {}
+        outputs: dict[str, np.ndarray] = {}
         if "row" in self.outputs:
             outputs["row"] = np.array(numbers, np.int32).reshape(-1, 1)
         for position, name in enumerate(map(_of_window, self.texts)):
@@ -345,19 +345,36 @@ def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 def _decoded(request: dict[str, np.ndarray], names: list[str]) -> list[tuple[str, ...]] | str:
     """The texts of each row, or which one isn't UTF-8 and where."""
-    columns = []
+    columns: list[list[str]] = []
     for name in names:
-        column = []
-        for row, data in enumerate(request[name].reshape(-1)):
-            try:
-                column.append(data.decode())
-            except UnicodeDecodeError as error:
-                return f"{name} in row {row} isn't valid UTF-8: byte {error.start} is 0x{data[error.start]:02x}"
-        columns.append(column)
+        rows = request[name].reshape(-1).tolist()
+        try:
+            columns.append([data.decode() for data in rows])
+        except UnicodeDecodeError:
+            return _not_utf8(name, rows)
+    if len(columns) == 1:
+        return [(text,) for text in columns[0]]
     if len({len(column) for column in columns}) > 1:
         counts = " and ".join(f"{len(column)} of {name}" for name, column in zip(names, columns, strict=True))
         return f"there are {counts}; each row takes one of each"
     return list(zip(*columns, strict=True))
+
+
+def _not_utf8(name: str, rows: list[bytes]) -> str:
+    for row, data in enumerate(rows):
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            return f"{name} in row {row} isn't valid UTF-8: byte {error.start} is 0x{data[error.start]:02x}"
+    raise ValueError(f"every row of {name} is valid UTF-8")
+
+
+def _mask(lengths: list[int]) -> np.ndarray:
+    """Ones at the beginning of each row, as many as it is long: ``(rows, longest) int64``."""
+    longest = max(lengths, default=0)
+    if longest == min(lengths, default=0):
+        return np.ones((len(lengths), longest), np.int64)
+    return (np.arange(longest) < np.array(lengths)[:, None]).astype(np.int64)
 
 
 def _padded(rows: list[list[Any]], fill: int, dtype: Any, tail: tuple[int, ...] = ()) -> np.ndarray:
