@@ -13,7 +13,10 @@ def _with_defined_padding(model: Any) -> Any:
     Such a position has no token in its neighbourhood. PyTorch's fused attention answers zeros there,
     its ONNX form the mean of the neighbourhood: no task reads either, but the two could not be compared.
     """
-    model.set_attn_implementation("eager")
+    from transformers import PreTrainedModel
+
+    if isinstance(model, PreTrainedModel):
+        model.set_attn_implementation("eager")
     return model
 
 

@@ -15,7 +15,7 @@ def _masked(model: Any) -> Any:
     of that, and looks for a subtraction whose first operand is a number: there is none.
     """
     import torch
-    from transformers import XLNetForSequenceClassification
+    from transformers import XLNetForSequenceClassification, XLNetPreTrainedModel
     from transformers.modeling_outputs import SequenceClassifierOutput
 
     class Masked(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by the type check
@@ -48,6 +48,8 @@ def _masked(model: Any) -> Any:
             summary = self.model.sequence_summary(vector[:, None])
             return SequenceClassifierOutput(logits=self.model.logits_proj(summary))
 
+    if not isinstance(model, XLNetPreTrainedModel):
+        return model
     kind = Summarised if isinstance(model, XLNetForSequenceClassification) else Masked
     return kind().eval()
 
