@@ -1,0 +1,1 @@
+"""Every model family and every task, served, against what `transformers` answers."""
