@@ -76,6 +76,8 @@ class Stage:
         self.room = self.max_length - self.template.special
         self._check()
         self.names = [name for name in self.outputs if name in _IDS or name in _PLACES]
+        # What most models take of most requests has a shorter way: it is felt with one short text a request.
+        self.plain = self.template.texts == 1 and not self.apart and {*self.names} == {"input_ids", "attention_mask"}
         with_places = not set(_PLACES).isdisjoint(self.outputs)
         self.encode = self.tokenizer.encode_batch if with_places else self.tokenizer.encode_batch_fast
         self.token_lengths = _token_lengths(self.tokenizer) if "subword" in self.outputs else None
@@ -124,10 +126,12 @@ class Stage:
 
     def _answer(self, rows: list[Row]) -> dict[str, np.ndarray] | str:
         """The outputs of one request."""
+        if self.plain:
+            return self._plain([row[0][1] for row in rows])
         if self.apart:
             outputs: dict[str, np.ndarray] = {}
             for text, side in enumerate(("left_", "right_")):
-                half = [([row[text]], self._span(row[text])) for row in rows]
+                half = [([row[text]], [self._span(len(row[text][1]))]) for row in rows]
                 names = [name.removeprefix(side) for name in self.outputs if name.startswith(side)]
                 outputs |= {f"{side}{name}": array for name, array in self._arrays(half, names).items()}
             return outputs
@@ -144,13 +148,23 @@ class Stage:
             outputs |= self._of_windows(rows, numbers)
         return outputs
 
-    def _span(self, text: tuple[str, Any]) -> list[Span]:
-        """What is kept of a text that has its row to itself."""
-        length = len(text[1])
+    def _plain(self, encodings: list[Any]) -> dict[str, np.ndarray]:
+        """Ids and mask of single texts."""
+        before, after = self.template.around
+        rows = []
+        for encoding in encodings:
+            ids = encoding.ids
+            if len(ids) > self.room:
+                ids = ids[slice(*self._span(len(ids)))]
+            rows.append([*before, *ids, *after])
+        return {"input_ids": _padded(rows, self.pad_id, np.int64), "attention_mask": _mask([*map(len, rows)])}
+
+    def _span(self, length: int) -> Span:
+        """What is kept of a text that has its row to itself, of so many tokens."""
         if length <= self.room:
-            return [(0, length)]
+            return (0, length)
         self.truncated += 1
-        return [self._kept(length, self.room)]
+        return self._kept(length, self.room)
 
     def _kept(self, length: int, keep: int) -> Span:
         return (max(length - keep, 0), length) if self.from_left else (0, min(keep, length))
@@ -158,7 +172,7 @@ class Stage:
     def _truncated(self, number: int, row: Row) -> list[list[Span]] | str:
         """What is kept of a row's texts, as the tokenizer's own truncation does it."""
         if self.template.texts == 1:
-            return [self._span(row[0])]
+            return [[self._span(len(row[0][1]))]]
         first, second = (len(encoding) for _, encoding in row)
         if first + second <= self.room:
             return [[(0, first), (0, second)]]
@@ -271,6 +285,10 @@ class Template:
         texts = sorted(sequence for sequence, _, _ in self.parts if sequence != _SPECIAL)
         if texts != list(range(self.texts)) or self.special != tokenizer.num_special_tokens_to_add(pair):
             raise ValueError("the tokenizer's post-processor doesn't give each text once")
+        first = next(number for number, (sequence, _, _) in enumerate(self.parts) if sequence != _SPECIAL)
+        before, after = self.parts[:first], self.parts[first + 1 :]
+        self.around = [[token for _, ids, _ in parts for token in ids] for parts in (before, after)]
+        """The special tokens before and after a single text."""
 
     def length(self, spans: list[Span]) -> int:
         """Tokens of a row."""
@@ -345,28 +363,21 @@ def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 def _decoded(request: dict[str, np.ndarray], names: list[str]) -> list[tuple[str, ...]] | str:
     """The texts of each row, or which one isn't UTF-8 and where."""
-    columns: list[list[str]] = []
+    columns = []
     for name in names:
-        rows = request[name].reshape(-1).tolist()
-        try:
-            columns.append([data.decode() for data in rows])
-        except UnicodeDecodeError:
-            return _not_utf8(name, rows)
+        column = []
+        for row, data in enumerate(request[name].reshape(-1).tolist()):
+            try:
+                column.append(data.decode())
+            except UnicodeDecodeError as error:
+                return f"{name} in row {row} isn't valid UTF-8: byte {error.start} is 0x{data[error.start]:02x}"
+        columns.append(column)
     if len(columns) == 1:
         return [(text,) for text in columns[0]]
     if len({len(column) for column in columns}) > 1:
         counts = " and ".join(f"{len(column)} of {name}" for name, column in zip(names, columns, strict=True))
         return f"there are {counts}; each row takes one of each"
     return list(zip(*columns, strict=True))
-
-
-def _not_utf8(name: str, rows: list[bytes]) -> str:
-    for row, data in enumerate(rows):
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            return f"{name} in row {row} isn't valid UTF-8: byte {error.start} is 0x{data[error.start]:02x}"
-    raise ValueError(f"every row of {name} is valid UTF-8")
 
 
 def _mask(lengths: list[int]) -> np.ndarray:
