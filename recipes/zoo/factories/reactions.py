@@ -28,6 +28,7 @@ def classifier() -> Any:
     from transformers import BertConfig, BertForSequenceClassification
 
     facts = facts_of(_FINGERPRINT)
-    # Its labels name two classes of fifty: what its training wrote beside num_labels, and newer versions refuse.
-    kept = {name: value for name, value in facts.items() if name not in {"id2label", "label2id"}}
+    # Its own names are of two classes: what its training wrote by default.
+    facts["id2label"] = {number: f"class {number}" for number in range(facts["num_labels"])}
+    kept = {name: value for name, value in facts.items() if name not in {"label2id", "num_labels"}}
     return BertForSequenceClassification(BertConfig(**kept))

@@ -103,7 +103,7 @@ def _sequence(tokens: list[str], rng: random.Random) -> str:
 
 
 def _piece(token: str, tokens: list[str], rng: random.Random) -> str:
-    if token in "([":
+    if token in {"(", "["}:
         inner = _sequence(tokens, rng)
         tokens.pop(0)
         return inner if token == "(" or rng.getrandbits(1) else ""  # noqa: S105

@@ -36,13 +36,14 @@ def masked_atoms() -> Labelled:
     return Labelled(rows, labels, "masked tokens of nine reactions")
 
 
-def variants(count: int) -> list[str]:
-    """The reactions with their precursors in other orders, which mean the same."""
+def rewritten(count: int) -> list[str]:
+    """Reactions, each followed by itself with its precursors in another order, which means the same."""
     rng = random.Random(SEED)
     found = []
     for _ in range(count):
-        precursors, _, products = rng.choice(REACTIONS).partition(">>")
+        reaction = rng.choice(REACTIONS)
+        precursors, _, products = reaction.partition(">>")
         parts = precursors.split(".")
         rng.shuffle(parts)
-        found.append(f"{'.'.join(parts)}>>{products}")
+        found += [reaction, f"{'.'.join(parts)}>>{products}"]
     return found

@@ -1,0 +1,139 @@
+"""The task's own metric with PyTorch and with the served model: ``python recipes/zoo/measure.py [NAME...]``.
+
+Builds one target of each recipe into a repository (a second time everything is there), serves it with a real
+Triton, asks it over gRPC, and compares. Exit code 1 if a metric of an FP32 target differs at three decimals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import pytorch
+import served
+from measures import measures
+from rich.console import Console
+from rich.table import Table
+
+import tritonpack
+from tritonpack.server.embedded import ServerOptions, free_ports, start
+from tritonpack_client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from measures import Measure
+
+    from tritonpack.recipe import Recipe
+
+_FOLDER = Path(__file__).parent
+_DECIMALS = 3
+_CONSOLE = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table.
+
+    Args:
+        recipe: the recipe's name.
+        target: what was served.
+        metric: what was measured.
+        rows: requests' rows.
+        pytorch: the metric of PyTorch in FP32.
+        served: the metric of the served target.
+        same: rows with the same answer; of embeddings, vectors within 1e-4 of one another.
+        labels: how the labels came about, where no person gave them.
+    """
+
+    recipe: str
+    target: str
+    metric: str
+    rows: int
+    pytorch: float
+    served: float
+    same: int
+    labels: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether both metrics are the same at three decimals."""
+        return f"{self.pytorch:.{_DECIMALS}f}" == f"{self.served:.{_DECIMALS}f}"
+
+
+def measured(names: Sequence[str], target: str, repository: Path) -> list[Result]:
+    """Build, serve and measure recipes of this folder."""
+    recipes = {name: tritonpack.load_recipe(_FOLDER / f"{name}.yaml") for name in names}
+    for name, recipe in recipes.items():
+        with _CONSOLE.status(f"building {name}"):
+            tritonpack.build(recipe, [target], repository=repository)
+    known = measures()
+    options = ServerOptions(repository, *free_ports(), config_name=target, models=tuple(recipes))
+    with start(options) as server, Client(server.grpc_url) as client:
+        found = []
+        for name, recipe in recipes.items():
+            with _CONSOLE.status(f"measuring {name}"):
+                found += [_result(client, recipe, target, measure) for measure in known[name]]
+        return found
+
+
+def _result(client: Client, recipe: Recipe, target: str, measure: Measure) -> Result:
+    data = measure.data()
+    expected, found = pytorch.answers(recipe, data.rows), served.answers(client, recipe, data.rows)
+    return Result(
+        recipe=recipe.name,
+        target=target,
+        metric=measure.metric,
+        rows=len(data),
+        pytorch=measure.score(expected, data.labels),
+        served=measure.score(found, data.labels),
+        same=sum(_is_same(*pair) for pair in zip(expected, found, strict=True)),
+        labels=data.made or "people's",
+    )
+
+
+def _is_same(expected: Any, found: Any) -> bool:
+    if not isinstance(expected, np.ndarray):
+        return bool(expected == found)
+    expected, found = (vector / np.linalg.norm(vector) for vector in (expected, found))
+    return bool(np.abs(expected - found).max() < 1e-4)  # noqa: PLR2004  as FP32 engines differ in rounding
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table(
+        "recipe", "metric", "rows", "PyTorch", "served", "same answers", "labels", title="FP32 PyTorch, served"
+    )
+    for result in results:
+        numbers = (f"{value:.{_DECIMALS}f}" for value in (result.pytorch, result.served))
+        style = None if result.equal else "red"
+        same = f"{result.same} of {result.rows}"
+        table.add_row(result.recipe, result.metric, str(result.rows), *numbers, same, result.labels, style=style)
+    return table
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"recipes: {', '.join(measures())}; all by default")
+    parser.add_argument("--target", default="cpu_fp32", help="the target to serve")
+    parser.add_argument("--repository", type=Path, default=Path("build/zoo_repository"), help="where models are built")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - measures().keys():
+        parser.error(f"no recipe {', '.join(sorted(unknown))}")
+    results = measured(arguments.names or list(measures()), arguments.target, arguments.repository)
+    if arguments.json:
+        sys.stdout.write(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    else:
+        Console().print(_table(results))
+    return int(arguments.target == "cpu_fp32" and not all(result.equal for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

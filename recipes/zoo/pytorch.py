@@ -1,0 +1,126 @@
+"""What PyTorch and the pipelines of `transformers` answer, one row at a time, in FP32."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tritonpack.sources import SOURCES
+from tritonpack.tasks import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tritonpack.recipe import Recipe
+
+_LONGEST_ANSWER = 15
+
+
+def answers(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> Any:
+    """The answers in the form that `served.answers` has them too."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    with torch.no_grad(), _loaded(recipe) as (module, tokenizer):
+        return _TASKS[recipe.task.kind](recipe, module, tokenizer, rows)
+
+
+@contextmanager
+def _loaded(recipe: Recipe) -> Iterator[tuple[Any, Any]]:
+    import transformers
+
+    source, task = SOURCES.get(recipe.source.kind), TASKS.get(recipe.task.kind)
+    located = source.locate(recipe.source, recipe.folder)
+    module = source.load(located, recipe.source, auto_class=task.auto_class, optional_weights=task.optional_weights)
+    if located.tokenizer_digest is None:
+        yield module, None
+        return
+    with located.tokenizer() as directory:
+        if (directory / "config.json").is_file():
+            yield module, transformers.AutoTokenizer.from_pretrained(directory)
+        else:
+            file = str(directory / "tokenizer.json")
+            named = {"mask_token": "[MASK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+            has_masks = located.mask_token_id is not None
+            yield module, transformers.PreTrainedTokenizerFast(tokenizer_file=file, **(named if has_masks else {}))
+
+
+def _embeddings(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> Any:
+    """The mean of the last layer, ``(n, d)``."""
+    names = {"input_ids", "attention_mask"}
+
+    def one(text: str) -> Any:
+        encoded = tokenizer(text, truncation=True, max_length=recipe.export.max_length, return_tensors="pt")
+        hidden = module(**{name: encoded[name] for name in names}).last_hidden_state
+        return hidden[0].mean(dim=0).numpy()
+
+    return np.stack([one(row["text"]) for row in rows])
+
+
+def _classes(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The best label's name."""
+    if tokenizer is None:
+        return _classes_of_sound(recipe, module, rows)
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", model=module, tokenizer=tokenizer, device="cpu", top_k=1)
+    limits = {"truncation": True, "max_length": recipe.export.max_length}
+    return [classify([row], **limits)[0][0]["label"] for row in rows]
+
+
+def _classes_of_sound(recipe: Recipe, module: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
+    import torch
+
+    config = SOURCES.get(recipe.source.kind).locate(recipe.source, recipe.folder).config
+    best = (module(torch.from_numpy(row["waveform"])[None]).argmax(dim=1).item() for row in rows)
+    return [config["id2label"][str(number)] for number in best]
+
+
+def _entities(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[Any]:
+    """(start, end, kind) of each entity."""
+    from transformers import pipeline
+
+    strategy = recipe.task.aggregation
+    tag = pipeline(
+        "token-classification", model=module, tokenizer=tokenizer, device="cpu", aggregation_strategy=strategy
+    )
+    return [[(e["start"], e["end"], e["entity_group"]) for e in tag(row["text"])] for row in rows]
+
+
+def _words(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The best word for the first mask."""
+    del recipe
+    from transformers import pipeline
+
+    fill = pipeline("fill-mask", model=module, tokenizer=tokenizer, device="cpu", top_k=1)
+    return [fill(row["text"])[0]["token_str"].strip() for row in rows]
+
+
+def _spans(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The span with the greatest product of start and end, in one window: `transformers` 5 has no pipeline for it."""
+
+    def one(row: dict[str, Any]) -> str:
+        limits = {"truncation": "only_second", "max_length": recipe.export.max_length}
+        encoded = tokenizer(row["question"], row["context"], return_tensors="pt", **limits)
+        output = module(**encoded)
+        inside = [place for place, part in enumerate(encoded.sequence_ids(0)) if part == 1]
+        starts, ends = (logits[0, inside].softmax(dim=0).numpy() for logits in (output.start_logits, output.end_logits))
+        products = np.tril(np.triu(np.outer(starts, ends)), _LONGEST_ANSWER - 1)
+        start, end = np.unravel_index(products.argmax(), products.shape)
+        first, last = encoded.token_to_chars(inside[start]), encoded.token_to_chars(inside[end])
+        text: str = row["context"][first.start : last.end]
+        return text
+
+    return [one(row) for row in rows]
+
+
+_TASKS = {
+    "embedding": _embeddings,
+    "classification": _classes,
+    "token_classification": _entities,
+    "fill_mask": _words,
+    "question_answering": _spans,
+}
