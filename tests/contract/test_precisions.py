@@ -22,7 +22,7 @@ def precision(request):
 
 
 def calibration(exported, precision):
-    return [exported.inputs(8, 12 + seed, seed) for seed in range(6)] if precision.needs_calibration else []
+    return [exported.case(8, 12 + seed, seed).inputs for seed in range(6)] if precision.needs_calibration else []
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,8 @@ def test_the_rewritten_graph_is_valid_and_keeps_names_types_and_shapes(exported,
 def test_it_stays_inside_its_own_tolerance(exported, precision, rewritten):
     session = ENGINES.get("onnxruntime").open(rewritten[0])
     for batch, length in ((1, 1), (1, 5), (8, 30), (3, 32)):
-        inputs = exported.inputs(batch, length, seed=99)
-        answers = session.run(inputs)
-        for name, expected in exported.answers(inputs).items():
-            agreement = exported.task.agreement(expected, answers[name])
+        case = exported.case(batch, length, seed=99)
+        for agreement in exported.agreements(case, session.run(case.inputs)):
             assert precision.tolerance.violation(agreement) == "", (batch, length)
 
 

@@ -10,14 +10,14 @@ import tritonclient.grpc as triton
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))
 
-from tiny_ensemble import write_ensemble, write_plain_models
+from tiny_ensemble import write_ensemble, write_pairs, write_plain_models
 
 from tritonpack.server.embedded import ServerOptions, free_ports, start
 
 
 @pytest.fixture(scope="session")
 def tiny_repository(tmp_path_factory):
-    return write_plain_models(write_ensemble(tmp_path_factory.mktemp("models")))
+    return write_plain_models(write_pairs(write_ensemble(tmp_path_factory.mktemp("models"))))
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,58 @@ def test_a_hole_in_a_mask_is_not_an_end(ask):
     np.testing.assert_allclose(answer, [TABLE[[5, 7, 8]].mean(axis=0)], rtol=1e-5)
 
 
+def pair_of(left, right):
+    return TABLE[ids_of(left)].mean(axis=0) - TABLE[ids_of(right)].mean(axis=0)
+
+
+def test_two_texts_of_different_length_at_once_are_joined_and_answered_each(tiny_server, ask):
+    """Two ragged axes: neither side's length says anything of the other's."""
+    wanted = [(text_of_words(seed * 5 % 14, seed), text_of_words(seed * 3 % 11, seed + 500)) for seed in range(200)]
+    before = statistics(tiny_server, "pairs_encoder")
+    with ThreadPoolExecutor(16) as pool:
+        sent = pool.map(lambda pair: ask("pairs", text=texts(pair[0]), text_pair=texts(pair[1]))["embedding"], wanted)
+        answers = np.concatenate(list(sent))
+    after = statistics(tiny_server, "pairs_encoder")
+    np.testing.assert_allclose(answers, [pair_of(*pair) for pair in wanted], rtol=1e-5, atol=1e-5)
+    assert after["inference_count"] - before["inference_count"] == 200
+    assert after["execution_count"] - before["execution_count"] < 200
+
+
+def test_rows_of_two_texts_keep_their_order(ask):
+    left = [text_of_words(count) for count in (12, 0, 3, 7, 1, 14, 2, 9)]
+    right = [text_of_words(count, 9) for count in (1, 9, 14, 0, 7, 2, 3, 12)]
+    answer = ask("pairs", text=texts(*left), text_pair=texts(*right))["embedding"]
+    np.testing.assert_allclose(answer, list(map(pair_of, left, right)), rtol=1e-5, atol=1e-5)
+
+
+def test_two_texts_are_padded_apart(ask):
+    answer = ask("pairs_tokenizer", text=texts("w0", "w1 w2"), text_pair=texts("w3 w4 w5", ""))
+    assert answer["left_input_ids"].tolist() == [[2, 4, 3, 0], [2, 5, 6, 3]]
+    assert answer["left_attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert answer["right_input_ids"].tolist() == [[2, 7, 8, 9, 3], [2, 3, 0, 0, 0]]
+    assert answer["right_attention_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]
+
+
+def test_each_sides_padding_is_cut_by_its_own_mask(ask):
+    """Wider than needed on both sides, by different amounts; what stands at the padding must not show."""
+    rows = [(ids_of("w1"), ids_of("w4 w5 w6 w7")), (ids_of("w8 w9 w3"), ids_of(""))]
+    arrays = {}
+    for side, name in enumerate(("left", "right")):
+        ids, mask = np.full((2, 16 - 3 * side), 7, np.int64), np.zeros((2, 16 - 3 * side), np.int64)
+        for row, pair in enumerate(rows):
+            ids[row, : len(pair[side])], mask[row, : len(pair[side])] = pair[side], 1
+        arrays |= {f"{name}_input_ids": ids, f"{name}_attention_mask": mask}
+    answer = ask("pairs_encoder", **arrays)["embedding_output"]
+    expected = [TABLE[left].mean(axis=0) - TABLE[right].mean(axis=0) for left, right in rows]
+    np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_texts_that_arent_as_many_as_their_pairs_are_refused(ask):
+    with pytest.raises(InferenceServerException) as caught:
+        ask("pairs", text=texts("w1", "w2"), text_pair=texts("w1"))
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
 def test_tokens_are_padded_inside_a_request_only(ask):
     answer = ask("tiny_tokenizer", text=texts("w0", "w1 w2"))
     assert answer["input_ids"].tolist() == [[2, 4, 3, 0], [2, 5, 6, 3]]

@@ -197,7 +197,9 @@ BREAK = {
     "engine file missing": ("tiny_encoder", "1/cpu.onnx", None, "there is no engine file"),
     "engine damaged": ("tiny_encoder", "1/cpu.onnx", "not a model", "INVALID_PROTOBUF"),
     "tokenizer missing": ("tiny_tokenizer", "1/tokenizer.json", None, "there is no tokenizer file"),
-    "code broken": ("tiny_tokenizer", "1/model.py", "import nothing_like_it", "No module named 'nothing_like_it'"),
+    "code broken": ("tiny_tokenizer", "1/stage.py", "import nothing_like_it", "No module named 'nothing_like_it'"),
+    "shell broken": ("tiny_tokenizer", "1/model.py", "import nothing_like_it", "No module named 'nothing_like_it'"),
+    "stage missing": ("tiny_tokenizer", "1/stage.py", None, "No module named 'stage'"),
     "configuration broken": ("tiny_encoder", "config.pbtxt", "backend: [", "1:10: Expected string, got: ["),
 }
 

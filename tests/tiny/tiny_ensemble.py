@@ -1,7 +1,8 @@
-"""An ensemble whose answers NumPy can compute: words -> ids -> the mean of their rows in a table.
+"""Ensembles whose answers NumPy can compute: words -> ids -> the mean of their rows in a table.
 
-Its configurations, its ragged head and its tokenizer are those that the build writes. Beside it lie models
-for single traits of the ONNX Runtime backend.
+One takes a text, the other two texts apart and answers with the difference of their means. Their configurations,
+ragged heads and tokenizers are those that the build writes. Beside them lie models for single traits of the ONNX
+Runtime backend.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tritonpack import repository as repository_room
+from tritonpack.core.model import ModelTraits
 from tritonpack.core.tensors import TensorSpec
-from tritonpack.repository.ensemble import Encoder, Serving, encoder_config, ensemble_config, tokenizer_config
+from tritonpack.inputs import INPUTS
+from tritonpack.repository.ensemble import Encoder, Serving, encoder_config, ensemble_config, stage_config
 from tritonpack.repository.pbtxt import render
-from tritonpack.stages.raggedize import LONGEST_ROW, ROW_LENGTH, ragged_from_onnx
+from tritonpack.stages.assemble import steps_of
+from tritonpack.stages.raggedize import ragged_from_onnx
+from tritonpack.tasks import Answer
 
 DIMENSIONS = 4
 MAX_LENGTH = 16
@@ -31,12 +36,16 @@ SERVING = Serving(
     queue_delay_us=5000,
     instances=1,
     tokenizer_instances=1,
+    postprocessor_instances=1,
     threads=1,
     response_cache=False,
     warmup=True,
 )
-_TOKENS = tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask"))
-_ANSWERS = (TensorSpec("embedding_output", "float32", ("batch", DIMENSIONS)),)
+_MODEL = ModelTraits({"pad_token_id": 0}, MAX_LENGTH)
+_OUTPUTS = (TensorSpec("embedding_output", "float32", ("batch", DIMENSIONS)),)
+_ANSWER = Answer(
+    (TensorSpec("embedding", "float32", ("batch", DIMENSIONS)),), renames={"embedding": "embedding_output"}
+)
 
 
 def ids_of(text: str) -> list[int]:
@@ -57,30 +66,36 @@ def text_of_words(count: int, seed: int = 0) -> str:
 
 
 def write_ensemble(repository: Path, name: str = "tiny") -> Path:
-    """Write the ensemble `name` and its two models."""
-    encoder = Encoder(
-        {"backend": "onnxruntime"}, "cpu.onnx", 1, _TOKENS, _ANSWERS, ROW_LENGTH, LONGEST_ROW, "attention_mask"
-    )
+    """Write the ensemble `name` of a text and its two models."""
+    return _write_ensemble(repository, name, "text", _mean_of_rows())
+
+
+def write_pairs(repository: Path) -> Path:
+    """Write the ensemble `pairs` of two texts and its two models: the first's mean minus the second's."""
+    return _write_ensemble(repository, "pairs", "two_texts", _difference_of_means())
+
+
+def _write_ensemble(repository: Path, name: str, kind: str, graph: onnx.ModelProto) -> Path:
+    input_ = INPUTS.get(kind)
+    options = input_.options(kind=kind)
+    inputs, axes = tuple(input_.graph_inputs(options, _MODEL)), tuple(input_.axes(options, _MODEL))
+    encoder = Encoder({"backend": "onnxruntime"}, "cpu.onnx", 1, inputs, _OUTPUTS, axes)
+    steps = steps_of(input_, options, _MODEL, {}, _ANSWER, _OUTPUTS)
     configs = (
-        ensemble_config(name, SERVING, encoder, {"embedding": "embedding_output"}),
-        tokenizer_config(name, SERVING, _TOKENS, max_length=MAX_LENGTH, pad_id=0),
+        ensemble_config(name, SERVING, encoder, steps),
+        stage_config(name, SERVING, steps.before, max_batch=MAX_BATCH, instances=1),
         encoder_config(name, SERVING, encoder),
     )
     for config in configs:
         (repository / config.name / "1").mkdir(parents=True)
         (repository / config.name / "config.pbtxt").write_text(render(config))
-    tokenizer = repository / f"{name}_tokenizer" / "1"
-    shutil.copy(Path(repository_room.__file__).parent / "python_models" / "tokenizer.py", tokenizer / "model.py")
+    code, tokenizer = Path(repository_room.__file__).parent / "python_models", repository / f"{name}_tokenizer" / "1"
+    shutil.copy(code / "model.py", tokenizer / "model.py")
+    shutil.copy(code / f"{steps.before.file}.py", tokenizer / "stage.py")
     _tokenizer().save(str(tokenizer / "tokenizer.json"))
     padded = repository / "padded.onnx"
-    onnx.save(_mean_of_rows(), padded)
-    ragged_from_onnx(
-        padded,
-        pads={"input_ids": 0, "attention_mask": 0},
-        length=MAX_LENGTH,
-        dynamic=True,
-        out=repository / f"{name}_encoder" / "1" / "cpu.onnx",
-    )
+    onnx.save(graph, padded)
+    ragged_from_onnx(padded, axes=axes, out=repository / f"{name}_encoder" / "1" / "cpu.onnx")
     padded.unlink()
     return repository
 
@@ -148,25 +163,39 @@ def _tokenizer() -> Tokenizer:
 
 
 def _mean_of_rows() -> onnx.ModelProto:
-    graph = helper.make_graph(
+    return _model(_graph("mean", {"": "sequence"}, _mean_nodes("", "embedding_output")))
+
+
+def _difference_of_means() -> onnx.ModelProto:
+    nodes = [node for side in ("left_", "right_") for node in _mean_nodes(side, f"{side}mean")]
+    nodes.append(helper.make_node("Sub", ["left_mean", "right_mean"], ["embedding_output"]))
+    return _model(_graph("difference", {"left_": "left", "right_": "right"}, nodes))
+
+
+def _mean_nodes(side: str, output: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Gather", ["table", f"{side}input_ids"], [f"{side}vectors"]),
+        helper.make_node("Cast", [f"{side}attention_mask"], [f"{side}mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", [f"{side}mask", "last"], [f"{side}weights"]),
+        helper.make_node("Mul", [f"{side}vectors", f"{side}weights"], [f"{side}kept"]),
+        helper.make_node("ReduceSum", [f"{side}kept", "second"], [f"{side}sum"], keepdims=0),
+        helper.make_node("ReduceSum", [f"{side}weights", "second"], [f"{side}count"], keepdims=0),
+        helper.make_node("Div", [f"{side}sum", f"{side}count"], [output]),
+    ]
+
+
+def _graph(name: str, axes: dict[str, str], nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
+    return helper.make_graph(
+        nodes,
+        name,
         [
-            helper.make_node("Gather", ["table", "input_ids"], ["vectors"]),
-            helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-            helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
-            helper.make_node("Mul", ["vectors", "weights"], ["kept"]),
-            helper.make_node("ReduceSum", ["kept", "second"], ["sum"], keepdims=0),
-            helper.make_node("ReduceSum", ["weights", "second"], ["count"], keepdims=0),
-            helper.make_node("Div", ["sum", "count"], ["embedding_output"]),
-        ],
-        "mean",
-        [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
-            for name in ("input_ids", "attention_mask")
+            helper.make_tensor_value_info(f"{side}{tensor}", TensorProto.INT64, ["batch", axis])
+            for side, axis in axes.items()
+            for tensor in ("input_ids", "attention_mask")
         ],
         [helper.make_tensor_value_info("embedding_output", TensorProto.FLOAT, ["batch", DIMENSIONS])],
         [numpy_helper.from_array(TABLE, "table"), _int64("last", [-1]), _int64("second", [1])],
     )
-    return _model(graph)
 
 
 def _model(graph: onnx.GraphProto) -> onnx.ModelProto:

@@ -25,6 +25,7 @@ class TwoTextsOptions(InputOptions):
 class TwoTexts(TokenInput):
     """``left_input_ids, left_attention_mask: (batch, left)``, and the same for ``right``."""
 
+    version = 2
     options = TwoTextsOptions
     public = (text_spec("text"), text_spec("text_pair"))
     truncation = "longest_first"
@@ -53,11 +54,12 @@ class TwoTexts(TokenInput):
         return {**super().parameters(options, model), "apart": "true"}
 
     def sample(self, rng: np.random.Generator, batch: int, length: int, options: Any, model: ModelTraits) -> Sample:
-        """The right side is shorter by some tokens, so that the two lengths differ."""
+        """The right side is shorter by some tokens, so that the two lengths differ; the longest row fills both."""
         del options
+        shorter = length if length == model.max_length else max(1, length - 3)
         inputs: Tensors = {}
         lengths: Tensors = {}
-        for side, width in zip(_SIDES, (length, max(1, length - 3)), strict=True):
+        for side, width in zip(_SIDES, (length, shorter), strict=True):
             lengths[side] = row_lengths(rng, batch, width)
             tokens = random_tokens(rng, lengths[side], width, model)
             inputs |= {f"{side}_{name}": array for name, array in tokens.items()}

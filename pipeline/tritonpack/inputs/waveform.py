@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tritonpack.core.errors import SourceError
+from tritonpack.core.errors import RecipeError, SourceError
 from tritonpack.core.model import ModelTraits, RaggedAxis
 from tritonpack.core.tensors import Tensors, TensorSpec
 from tritonpack.inputs import InputOptions, Sample
@@ -53,9 +53,19 @@ class Waveform:
         return [TensorSpec("input_values", "float32", shape), TensorSpec("attention_mask", "int64", shape)]
 
     def axes(self, options: WaveformOptions, model: ModelTraits) -> list[RaggedAxis]:
-        """None for windows."""
+        """None for windows.
+
+        Raises:
+            RecipeError: the shortest sound is longer than the longest row.
+        """
         if options.window is not None:
             return []
+        if options.least > model.max_length:
+            raise RecipeError(
+                f"input.least is {options.least} samples, but export.max_length is {model.max_length}",
+                hint="Set export.max_length to the longest sound in samples.",
+                field="input.least",
+            )
         pads = {"input_values": 0.0, "attention_mask": 0}
         return [RaggedAxis(_AXIS, "attention_mask", pads, model.max_length, options.least)]
 
