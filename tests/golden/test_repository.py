@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tritonpack.api import build
+from tritonpack.core.model import ModelTraits
 from tritonpack.core.tensors import TensorSpec
+from tritonpack.inputs import INPUTS
 from tritonpack.recipe import load_recipe
-from tritonpack.repository.ensemble import Encoder, Serving, encoder_config, ensemble_config, tokenizer_config
+from tritonpack.repository.ensemble import Encoder, Serving, encoder_config, ensemble_config, stage_config
 from tritonpack.repository.pbtxt import parse, render
+from tritonpack.stages.assemble import steps_of
+from tritonpack.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "model_repository"
 SERVING = Serving(
-    max_batch=8, queue_delay_us=500, instances=2, tokenizer_instances=1, threads=2, response_cache=True, warmup=True
+    max_batch=8,
+    queue_delay_us=500,
+    instances=2,
+    tokenizer_instances=1,
+    postprocessor_instances=3,
+    threads=2,
+    response_cache=True,
+    warmup=True,
 )
-ENCODER = Encoder(
-    triton={"backend": "onnxruntime"},
-    file_name="cpu.onnx",
-    pinned=None,
-    inputs=tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask")),
-    outputs=(TensorSpec("embedding_output", "float32", ("batch", 384)),),
-    row_length="row_length",
-    longest_row="longest_row",
-    mask="attention_mask",
-)
-PLAN = Encoder(**{**vars(ENCODER), "triton": {"platform": "tensorrt_plan"}, "file_name": "gpu.plan", "pinned": 3})
-CONFIGS = {
-    "ensemble": ensemble_config("tiny", SERVING, ENCODER, {"embedding": "embedding_output"}),
-    "tokenizer": tokenizer_config("tiny", SERVING, ENCODER.inputs, max_length=48, pad_id=0),
-    "encoder_onnxruntime": encoder_config("tiny", SERVING, ENCODER),
-    "encoder_tensorrt": encoder_config("tiny", SERVING, PLAN),
+
+
+def configs_of(task_name, task_options, kind, input_options):
+    """Every configuration of one recipe, by its part."""
+    task, input_ = TASKS.get(task_name), INPUTS.get(kind)
+    options = input_.options(kind=kind, **input_options)
+    model = ModelTraits(
+        {"pad_token_id": 0}, 48 if kind != "waveform" else 16000, token_types=kind == "question_context"
+    )
+    chosen = task.options(kind=task_name, **task_options)
+    # What only the exported graph knows.
+    outputs = tuple(
+        TensorSpec(spec.name, spec.dtype, tuple(384 if axis == "dimension" else axis for axis in spec.shape))
+        for spec in task.outputs(chosen, model)
+    )
+    inputs, axes = tuple(input_.graph_inputs(options, model)), tuple(input_.axes(options, model))
+    encoder = Encoder({"backend": "onnxruntime"}, "cpu.onnx", None, inputs, outputs, axes)
+    steps = steps_of(input_, options, model, {}, task.answer(chosen, model), outputs)
+    most = steps.max_requests(SERVING)
+    configs = {
+        "ensemble": ensemble_config("tiny", SERVING, encoder, steps),
+        steps.before.suffix: stage_config("tiny", SERVING, steps.before, max_batch=most, instances=1),
+        "encoder_onnxruntime": encoder_config("tiny", SERVING, encoder),
+        "encoder_tensorrt": encoder_config(
+            "tiny", SERVING, replace(encoder, triton={"platform": "tensorrt_plan"}, file_name="gpu.plan", pinned=3)
+        ),
+    }
+    if steps.after is not None:
+        configs["postprocessor"] = stage_config("tiny", SERVING, steps.after, max_batch=8, instances=3)
+    return configs
+
+
+RECIPES = {
+    "": configs_of("embedding", {}, "text", {}),
+    "pairs/": configs_of("classification", {"labels": ("no", "yes")}, "two_texts", {}),
+    "answers/": configs_of("question_answering", {"top_k": 3}, "question_context", {"max_windows": 4}),
+    "sounds/": configs_of("embedding", {}, "waveform", {"sampling_rate": 16000, "least": 400}),
 }
+CONFIGS = {f"{folder}{name}": config for folder, configs in RECIPES.items() for name, config in configs.items()}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
