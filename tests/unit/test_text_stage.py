@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,31 @@ def test_a_long_context_is_read_in_windows_that_overlap(folder):
     places = answer["offsets"][2][answer["sequence"][2] == 1]
     assert [contexts[0][start:end] for start, end in places] == inside[6:10]
     assert served.notices == []
+
+
+def test_a_token_has_the_same_place_in_every_window(tmp_path):
+    """The one difference from `transformers`, whose later windows begin with the space before their first word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.BPE({"Ġa": 0, "Ġ": 1, "a": 2}, [("Ġ", "a")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=True, add_prefix_space=True)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    served = stage(tmp_path, "question,context", WINDOWS, max_length=3, stride=0)
+    (answer,) = served.run([request(question=["a"], context=["a a a"])])
+    assert answer["offsets"].tolist() == [[[0, 1], [0, 1], [2, 3]], [[0, 1], [4, 5], [0, 0]]]
+    tokenizer.enable_truncation(3, strategy="only_second")
+    theirs = tokenizer.encode("a", "a a a")
+    assert [theirs.offsets, theirs.overflowing[0].offsets] == [[(0, 1), (0, 1), (2, 3)], [(0, 1), (3, 5)]]
+
+
+def test_a_long_context_takes_time_by_its_length(folder):
+    """Each window's tokens are read once for all of them: here 289 windows of 30,000 tokens."""
+    served = stage(folder, "question,context", WINDOWS, max_length=128, stride=20)
+    begin = time.perf_counter()
+    (answer,) = served.run([request(question=["cat"], context=[words(30_000)])])
+    assert answer["input_ids"].shape == (289, 128)
+    assert time.perf_counter() - begin < 5
 
 
 def test_more_windows_than_served_are_an_error_that_names_them(folder):

@@ -3,7 +3,8 @@
 Truncation, windows and special tokens are put together here, from encodings without either, and follow
 `transformers`' fast tokenizers token by token. The tokenizer's own truncation isn't used: it builds everything it
 cuts off, of a pair every combination of both texts' parts, so that one request of two long texts would take all
-memory; and of texts it can't shorten it fails the whole batch.
+memory; and of texts it can't shorten it fails the whole batch. One thing differs: a token has the same place in every
+window, while byte-level tokenizers that trim places with add_prefix_space let a later window begin with the space.
 
 Parameters: ``texts`` (names of the inputs, joined by commas), ``outputs`` (the wanted ones, likewise), ``max_length``
 (tokens, special ones included), ``pad_id``, ``pad_type_id``, ``unk_id``, ``truncation`` (``longest_first``,
@@ -29,7 +30,6 @@ _SPECIAL = -1
 _IDS = ("input_ids", "attention_mask", "token_type_ids")
 _PLACES = ("offsets", "sequence", "subword", "words")
 _STRATEGIES = ("longest_first", "only_first", "only_second")
-_SPACE = " "
 _PAIR = 2
 
 Span = tuple[int, int]
@@ -37,6 +37,9 @@ Span = tuple[int, int]
 
 Row = list[tuple[str, Any]]
 """The texts of one row, each with its encoding, without special tokens."""
+
+Cut = tuple[int, list[Span]]
+"""What one row of the answer holds: the request's row, and a span of each of its texts."""
 
 
 class Stage:
@@ -129,24 +132,24 @@ class Stage:
         if self.plain:
             return self._plain([row[0][1] for row in rows])
         if self.apart:
-            outputs: dict[str, np.ndarray] = {}
-            for text, side in enumerate(("left_", "right_")):
-                half = [([row[text]], [self._span(len(row[text][1]))]) for row in rows]
-                names = [name.removeprefix(side) for name in self.outputs if name.startswith(side)]
-                outputs |= {f"{side}{name}": array for name, array in self._arrays(half, names).items()}
-            return outputs
-        cut: list[tuple[Row, list[Span]]] = []
-        numbers: list[int] = []
+            return self._halves(rows, 0, "left_") | self._halves(rows, 1, "right_")
+        cut: list[Cut] = []
         for number, row in enumerate(rows):
             windows = self._truncated(number, row) if self.stride is None else self._windows(number, row)
             if isinstance(windows, str):
                 return windows
-            cut += [(row, spans) for spans in windows]
-            numbers += [number] * len(windows)
-        outputs = self._arrays(cut, self.names)
+            cut += [(number, spans) for spans in windows]
+        outputs = self._arrays(rows, cut, self.names)
         if self.stride is not None:
-            outputs |= self._of_windows(rows, numbers)
+            outputs |= self._of_windows(rows, [number for number, _ in cut])
         return outputs
+
+    def _halves(self, rows: list[Row], text: int, side: str) -> dict[str, np.ndarray]:
+        """The outputs of one of two texts that have rows of their own."""
+        half = [[row[text]] for row in rows]
+        cut = [(number, [self._span(len(encoding))]) for number, [(_, encoding)] in enumerate(half)]
+        names = [name.removeprefix(side) for name in self.outputs if name.startswith(side)]
+        return {f"{side}{name}": array for name, array in self._arrays(half, cut, names).items()}
 
     def _plain(self, encodings: list[Any]) -> dict[str, np.ndarray]:
         """Ids and mask of single texts."""
@@ -214,35 +217,32 @@ class Stage:
         starts = [step * window for window in range(count)]
         return [[(0, first), (start, min(start + room, second))] for start in starts]
 
-    def _arrays(self, cut: list[tuple[Row, list[Span]]], names: list[str]) -> dict[str, np.ndarray]:
-        """Outputs ``(rows, longest row of the request)``, padded at the end of the row."""
+    def _arrays(self, rows: list[Row], cut: list[Cut], names: list[str]) -> dict[str, np.ndarray]:
+        """Outputs ``(windows, longest of the request)``, padded at the end of the row."""
         template, arrays = self.template, {}
         if "input_ids" in names:
-            ids = [template.ids([encoding.ids for _, encoding in row], spans) for row, spans in cut]
-            arrays["input_ids"] = _padded(ids, self.pad_id, np.int64)
+            ids = [[encoding.ids for _, encoding in row] for row in rows]
+            arrays["input_ids"] = _padded([template.ids(ids[row], spans) for row, spans in cut], self.pad_id, np.int64)
         if "attention_mask" in names:
             arrays["attention_mask"] = _mask([template.length(spans) for _, spans in cut])
         if "token_type_ids" in names:
             types = [template.types(spans) for _, spans in cut]
             arrays["token_type_ids"] = _padded(types, self.pad_type_id, np.int64)
         if "sequence" in names:
-            sequences = [template.sequences(spans) for _, spans in cut]
-            arrays["sequence"] = _padded(sequences, _SPECIAL, np.int32)
+            arrays["sequence"] = _padded([template.sequences(spans) for _, spans in cut], _SPECIAL, np.int32)
         if "offsets" in names:
-            places = [template.values([encoding.offsets for _, encoding in row], spans, (0, 0)) for row, spans in cut]
-            arrays["offsets"] = _padded(places, 0, np.int32, (2,))
+            places = [[encoding.offsets for _, encoding in row] for row in rows]
+            cut_places = [template.values(places[row], spans, (0, 0)) for row, spans in cut]
+            arrays["offsets"] = _padded(cut_places, 0, np.int32, (2,))
         if "subword" in names:
-            flags = [template.values([self._subword(*text) for text in row], spans, False) for row, spans in cut]
-            arrays["subword"] = _padded(flags, 0, np.bool_)
-        if "words" in names:
-            words = [template.values([_words(encoding) for _, encoding in row], spans, _SPECIAL) for row, spans in cut]
-            arrays["words"] = _padded(words, _SPECIAL, np.int32)
+            flags = [[self._subword(*text) for text in row] for row in rows]
+            arrays["subword"] = _padded([template.values(flags[row], spans, False) for row, spans in cut], 0, np.bool_)
         return arrays
 
     def _subword(self, text: str, encoding: Any) -> list[bool]:
         """Whether each token continues a word: `TokenClassificationPipeline.gather_pre_entities`' rule."""
         if self.token_lengths is None:
-            found = [start > 0 and _SPACE not in text[start - 1 : start + 1] for start, _ in encoding.offsets]
+            found = [start > 0 and " " not in text[start - 1 : start + 1] for start, _ in encoding.offsets]
             return [flag and token != self.unk_id for flag, token in zip(found, encoding.ids, strict=True)]
         lengths = self.token_lengths
         return [
