@@ -32,7 +32,7 @@ def narrow(graph: Any, keep: set[str]) -> None:
 
     Args:
         graph: with every value's type inferred.
-        keep: names of the nodes that compute in FP32.
+        keep: the first output of each node that computes in FP32.
     """
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST
 
@@ -40,7 +40,7 @@ def narrow(graph: Any, keep: set[str]) -> None:
     writer = _Writer(graph)
     for node in graph.node:
         inner = list(_inner_nodes(node))
-        if inner or node.op_type in wide_operators or node.name in keep:
+        if inner or node.op_type in wide_operators or node.output[0] in keep:
             writer.add_wide(node, inner)
         else:
             writer.add_narrow(node)

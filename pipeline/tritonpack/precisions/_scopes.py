@@ -20,13 +20,16 @@ def nodes_of_modules(graph: Any, modules: tuple[str, ...]) -> set[str]:
     Args:
         graph: as it was exported, with each node's module path in its metadata.
         modules: last parts of module paths, e.g. ``wo`` for ``encoder.block.0.layer.1.DenseReluDense.wo``.
+
+    Returns:
+        Each node's first output, since a name is optional.
     """
     chosen: set[str] = set()
     wide: set[str] = set()
     for node in graph.node:
         promoted = node.op_type == "Add" and not wide.isdisjoint(node.input)
         if promoted or not _module_names(node).isdisjoint(modules):
-            chosen.add(node.name)
+            chosen.add(node.output[0])
             wide.update(node.output)
     return chosen
 
@@ -39,19 +42,22 @@ def nodes_of_positions(graph: Any) -> set[str]:
 
     Args:
         graph: with every value's type inferred.
+
+    Returns:
+        Each node's first output.
     """
     floats = float_values(graph)
     producers = {output: node for node in graph.node for output in node.output}
     activations = _activations(graph, floats)
     ends = [node for node in graph.node if node.op_type in _ANGLES or _makes_integers(node, floats)]
     open_values = [name for node in ends for name in node.input]
-    chosen = {node.name for node in ends if node.op_type in _ANGLES and activations.isdisjoint(node.output)}
+    chosen = {node.output[0] for node in ends if node.op_type in _ANGLES and activations.isdisjoint(node.output)}
     while open_values:
         value = open_values.pop()
         node = producers.get(value)
-        if node is None or value not in floats or value in activations or node.name in chosen:
+        if node is None or value not in floats or value in activations or node.output[0] in chosen:
             continue
-        chosen.add(node.name)
+        chosen.add(node.output[0])
         open_values += node.input
     return chosen
 

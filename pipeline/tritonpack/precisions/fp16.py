@@ -57,7 +57,7 @@ def _transposes_before_products(graph: Any) -> set[str]:
     """
     factors = {name for node in graph.node if node.op_type == "MatMul" for name in node.input}
     return {
-        node.name
+        node.output[0]
         for node in graph.node
         for attribute in node.attribute
         if node.op_type == "Transpose" and attribute.name == "perm" and attribute.ints[0] != 0
