@@ -200,6 +200,16 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _batch_holds_a_request(self) -> Self:
+        rows = inputs.INPUTS.get(self.given.kind).rows_per_request(self.given)
+        if rows > self.serving.max_batch:
+            raise ValueError(
+                f"serving.max_batch is {self.serving.max_batch}, but one request of input {self.given.kind} may become "
+                f"{rows} rows: raise it, or lower input.max_windows"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         for name in self.gates.parity:
             if name not in self.targets:

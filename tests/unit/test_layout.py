@@ -96,6 +96,15 @@ def test_what_is_stale_goes(tmp_path):
     assert list(listed(repository)) == ["a"]
 
 
+def test_folders_that_become_empty_go_with_what_is_stale(tmp_path):
+    repository = tmp_path / "models"
+    write_files(repository, {"a/1/x": "A", "b/1/x": "B", "b/config.pbtxt": "C"})
+    (repository / "b" / "notes.txt").write_text("mine")
+    write_files(repository, {"c": "C"}, stale=["a/1/x", "b/1/x", "b/config.pbtxt"])
+    assert not (repository / "a").exists()
+    assert [path.name for path in (repository / "b").iterdir()] == ["notes.txt"]
+
+
 def test_a_file_that_cant_be_fetched_leaves_the_repository_as_it_was(tmp_path):
     repository = tmp_path / "models"
     write_files(repository, {"a": "A"})

@@ -4,34 +4,58 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tritonpack.core.digest import digest_of_file
+from tritonpack.core.model import ModelTraits, RaggedAxis
 from tritonpack.core.tensors import TensorSpec
+from tritonpack.inputs import INPUTS
+from tritonpack.repository import python_models
 from tritonpack.repository.config import InstanceKind
 from tritonpack.repository.ensemble import Serving
 from tritonpack.repository.layout import Content, read_manifest
 from tritonpack.repository.pbtxt import parse
-from tritonpack.stages.package import TOKENIZER_MODEL, BuiltTarget, Package, package, write_engine
+from tritonpack.stages.assemble import steps_of
+from tritonpack.stages.package import BuiltTarget, Package, package, write_engine
+from tritonpack.tasks import TASKS
 
+CODE = Path(python_models.__file__).parent
 SERVING = Serving(
-    max_batch=8, queue_delay_us=500, instances=1, tokenizer_instances=2, threads=3, response_cache=False, warmup=True
+    max_batch=8,
+    queue_delay_us=500,
+    instances=1,
+    tokenizer_instances=2,
+    postprocessor_instances=3,
+    threads=3,
+    response_cache=False,
+    warmup=True,
 )
+MODEL = ModelTraits({"pad_token_id": 5}, max_length=48, mask_token_id=4)
+
+
+def steps(task, outputs, kind="text", facts=None, **options):
+    """The steps around a model of one task; the tokenizer said ``facts``."""
+    input_, task_ = INPUTS.get(kind), TASKS.get(task)
+    answer = task_.answer(task_.options(kind=task, **options), MODEL)
+    return steps_of(input_, input_.options(kind=kind), MODEL, facts or {}, answer, outputs)
+
+
+EMBEDDING = (TensorSpec("embedding_output", "float32", ("batch", 32)),)
+AXES = (RaggedAxis("sequence", "attention_mask", {"input_ids": 5, "attention_mask": 0}, 48),)
 RECIPE = Package(
     name="tiny",
     serving=SERVING,
     order=(("cpu", "onnxruntime", "fp32"), ("small", "onnxruntime", "int8"), ("gpu", "tensorrt", "fp16")),
-    answers={"embedding": "embedding_output"},
+    steps=steps("embedding", EMBEDDING),
     tokenizer=Content.of_bytes(b'{"tokenizer": 1}'),
-    max_length=48,
-    pad_id=5,
 )
 TRITON = {"onnxruntime": {"backend": "onnxruntime"}, "tensorrt": {"platform": "tensorrt_plan"}}
 SUFFIX = {"onnxruntime": ".onnx", "tensorrt": ".plan"}
 
 
-def target(name, data=None, model="model 1"):
+def target(name, data=None, model="model 1", outputs=EMBEDDING):
     engine, precision = {name: rest for name, *rest in RECIPE.order}[name]
     return BuiltTarget(
         name=name,
@@ -42,7 +66,8 @@ def target(name, data=None, model="model 1"):
         content=Content.of_bytes((data or f"{name} engine").encode()),
         model=model,
         inputs=tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask")),
-        outputs=(TensorSpec("embedding_output", "float32", ("batch", 32)),),
+        outputs=outputs,
+        axes=AXES,
         facts={"platform": "any"},
         verification=[{"status": "verified"}],
         lineage=[{"stage": "export"}],
@@ -82,11 +107,13 @@ def test_three_models_are_written(repository):
         "tiny_encoder/config.pbtxt",
         "tiny_encoder/configs/cpu.pbtxt",
         "tiny_tokenizer/1/model.py",
+        "tiny_tokenizer/1/stage.py",
         "tiny_tokenizer/1/tokenizer.json",
         "tiny_tokenizer/config.pbtxt",
     ]
     assert (repository / "tiny" / "1").is_dir()
-    assert (repository / "tiny_tokenizer" / "1" / "model.py").read_bytes() == TOKENIZER_MODEL.read_bytes()
+    assert (repository / "tiny_tokenizer" / "1" / "model.py").read_bytes() == (CODE / "model.py").read_bytes()
+    assert (repository / "tiny_tokenizer" / "1" / "stage.py").read_bytes() == (CODE / "text.py").read_bytes()
     assert_whole(repository)
 
 
@@ -108,9 +135,10 @@ def test_the_encoder_takes_ragged_rows(repository):
     assert (encoder.backend, encoder.platform, encoder.default_model_filename) == ("onnxruntime", "", "cpu.onnx")
     assert all(part.allow_ragged_batch and part.dims == (-1,) for part in encoder.input)
     assert [(part.kind.value, part.target_name, part.source_input) for part in encoder.batch_input] == [
-        ("BATCH_ITEM_SHAPE", ("row_length",), ("input_ids",)),
-        ("BATCH_MAX_ELEMENT_COUNT_AS_SHAPE", ("longest_row",), ("input_ids",)),
+        ("BATCH_ITEM_SHAPE", ("sequence_length",), ("input_ids",)),
+        ("BATCH_MAX_ELEMENT_COUNT_AS_SHAPE", ("longest_sequence",), ("input_ids",)),
     ]
+    assert encoder.parameters["row_mask.attention_mask"].string_value == "input_ids,attention_mask"
     assert encoder.dynamic_batching.max_queue_delay_microseconds == 500
     assert encoder.parameters["intra_op_thread_count"].string_value == "3"
     assert encoder.instance_group[0].kind == InstanceKind.CPU
@@ -130,11 +158,123 @@ def test_the_tokenizer_is_told_what_the_recipe_says(repository):
     package(repository, RECIPE, [target("cpu")])
     tokenizer = config(repository, "tiny_tokenizer/config.pbtxt")
     assert {key: value.string_value for key, value in tokenizer.parameters.items()} == {
+        "texts": "text",
+        "outputs": "input_ids,attention_mask",
         "max_length": "48",
         "pad_id": "5",
+        "truncation": "longest_first",
+        "truncation_side": "right",
     }
     assert tokenizer.instance_group[0].count == 2
     assert [part.name for part in tokenizer.output] == ["input_ids", "attention_mask"]
+
+
+def test_the_tokenizer_is_told_what_its_file_doesnt_say(repository):
+    facts = {"unk_token_id": 0, "pad_type_id": 3, "split_special_tokens": True, "vocabulary": 9}
+    package(repository, replace(RECIPE, steps=steps("embedding", EMBEDDING, facts=facts)), [target("cpu")])
+    parameters = config(repository, "tiny_tokenizer/config.pbtxt").parameters
+    assert {name: parameters[name].string_value for name in ("unk_id", "pad_type_id", "split_special_tokens")} == {
+        "unk_id": "0",
+        "pad_type_id": "3",
+        "split_special_tokens": "true",
+    }
+
+
+LOGITS = (TensorSpec("logits_output", "float32", ("batch", 2)),)
+MASKS = (TensorSpec("logits_output", "float32", ("batch", 4, 99)),)
+LABELLED = replace(RECIPE, steps=steps("classification", LOGITS, labels=("no", "yes")))
+FILLED = replace(RECIPE, steps=steps("fill_mask", MASKS))
+
+
+def test_a_task_with_answers_of_its_own_has_a_fourth_model(repository):
+    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
+    stage = (repository / "tiny_postprocessor" / "1" / "stage.py").read_bytes()
+    assert stage == (CODE / "classification.py").read_bytes()
+    assert {path for path in bytes_of(repository) if path.startswith("tiny_postprocessor")} == {
+        "tiny_postprocessor/1/model.py",
+        "tiny_postprocessor/1/stage.py",
+        "tiny_postprocessor/config.pbtxt",
+    }
+    after = config(repository, "tiny_postprocessor/config.pbtxt")
+    assert (after.max_batch_size, after.instance_group[0].count) == (8, 3)
+    assert [part.name for part in after.input] == ["logits_output"]
+    assert [part.name for part in after.output] == ["labels", "scores"]
+    _, encoder, answer = config(repository, "tiny/config.pbtxt").ensemble_scheduling.step
+    assert (answer.model_name, answer.input_map) == ("tiny_postprocessor", encoder.output_map)
+    assert answer.output_map == {"labels": "labels", "scores": "scores"}
+    assert read_manifest(repository)["recipes"]["tiny"]["models"] == {
+        "ensemble": "tiny",
+        "encoder": "tiny_encoder",
+        "preprocessor": "tiny_tokenizer",
+        "postprocessor": "tiny_postprocessor",
+    }
+    assert_whole(repository)
+
+
+def test_answers_that_are_words_have_the_tokenizer_beside_them(repository):
+    package(repository, FILLED, [target("cpu", outputs=MASKS)])
+    words = (repository / "tiny_postprocessor" / "1" / "tokenizer.json").read_bytes()
+    assert words == (repository / "tiny_tokenizer" / "1" / "tokenizer.json").read_bytes()
+    step = config(repository, "tiny/config.pbtxt").ensemble_scheduling.step[2]
+    assert step.input_map == {"logits_output": "logits_output", "input_ids": "input_ids"}
+
+
+def test_a_recipe_whose_task_changed_leaves_nothing_of_the_old_one(repository):
+    package(repository, FILLED, [target("cpu", "masks", model="masks", outputs=MASKS)])
+    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
+    assert not any(path.startswith("tiny_postprocessor") for path in bytes_of(repository))
+    assert not (repository / "tiny_postprocessor").exists()
+    assert "postprocessor" not in read_manifest(repository)["recipes"]["tiny"]["models"]
+    assert len(config(repository, "tiny/config.pbtxt").ensemble_scheduling.step) == 2
+    assert_whole(repository)
+
+
+def test_another_tasks_code_is_a_new_version_of_the_last_step(repository):
+    package(repository, FILLED, [target("cpu", "masks", model="masks", outputs=MASKS)])
+    package(repository, LABELLED, [target("cpu", "labels", model="labels", outputs=LOGITS)])
+    stage = (repository / "tiny_postprocessor" / "2" / "stage.py").read_bytes()
+    assert stage == (CODE / "classification.py").read_bytes()
+    assert not (repository / "tiny_postprocessor" / "2" / "tokenizer.json").exists()
+    assert_whole(repository)
+
+
+def test_a_recipe_whose_task_changed_twice_leaves_no_version_of_the_old_ones(repository):
+    """A folder without a configuration would keep Triton from starting."""
+    package(repository, FILLED, [target("cpu", "masks", model="masks", outputs=MASKS)])
+    package(repository, LABELLED, [target("cpu", "labels", model="labels", outputs=LOGITS)])
+    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
+    assert not (repository / "tiny_postprocessor").exists()
+    assert all((folder / "config.pbtxt").is_file() for folder in repository.iterdir() if folder.is_dir())
+
+
+def test_a_step_goes_from_a_repository_that_is_a_mount_point_too(repository, monkeypatch):
+    monkeypatch.setattr("tritonpack.repository.tree._is_mount", lambda _folder: True)
+    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
+    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
+    assert sorted(path.name for path in repository.iterdir() if not path.name.startswith(".")) == [
+        "manifest.json",
+        "tiny",
+        "tiny_encoder",
+        "tiny_tokenizer",
+    ]
+    assert_whole(repository)
+
+
+def test_what_a_person_put_beside_a_step_that_goes_stays(repository):
+    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
+    (repository / "tiny_postprocessor" / "notes.txt").write_text("mine")
+    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
+    assert {path for path in bytes_of(repository) if path.startswith("tiny_postprocessor")} == {
+        "tiny_postprocessor/notes.txt"
+    }
+
+
+def test_another_recipes_steps_stay(repository):
+    package(repository, replace(LABELLED, name="other"), [target("cpu", outputs=LOGITS)])
+    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
+    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
+    assert (repository / "other_postprocessor" / "1" / "stage.py").is_file()
+    assert_whole(repository)
 
 
 def test_the_same_again_writes_nothing(repository):
@@ -224,6 +364,27 @@ def test_targets_of_another_model_are_dropped(repository):
     packaged = package(repository, RECIPE, [target("cpu", "retrained", model="model 2")])
     assert (packaged.served, packaged.dropped) == (("cpu",), ("small",))
     assert_whole(repository)
+
+
+@pytest.mark.parametrize("field", ["longest", "dynamic"])
+def test_targets_for_rows_of_another_length_are_dropped(repository, field):
+    """The exported graph is the same; but the tokenizer now cuts elsewhere than the old target's engine."""
+    package(repository, RECIPE, [target("cpu"), target("small")])
+    axes = (replace(AXES[0], **{"longest": {"longest": 96}, "dynamic": {"dynamic": False}}[field]),)
+    packaged = package(repository, RECIPE, [replace(target("cpu", "longer"), axes=axes)])
+    assert (packaged.served, packaged.dropped) == (("cpu",), ("small",))
+    assert_whole(repository)
+
+
+def test_targets_of_a_manifest_without_axes_are_dropped(repository):
+    """Their engines take other names than the configurations now say."""
+    package(repository, RECIPE, [target("cpu"), target("small")])
+    manifest = json.loads((repository / "manifest.json").read_text())
+    for entry in manifest["recipes"]["tiny"]["targets"].values():
+        del entry["axes"]
+    (repository / "manifest.json").write_text(json.dumps(manifest))
+    packaged = package(repository, RECIPE, [target("cpu")])
+    assert (packaged.served, packaged.dropped) == (("cpu",), ("small",))
 
 
 @pytest.mark.parametrize("damage", [None, "sMALL engine"])

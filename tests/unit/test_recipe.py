@@ -177,6 +177,14 @@ def test_the_servers_batch_must_fit_the_engine():
     assert recipe_from_document(changed("serving.max_batch", 16, document)).serving.max_batch == 16
 
 
+def test_the_servers_batch_must_hold_all_windows_of_a_request():
+    document = {**SMALLEST, "task": {"kind": "question_answering"}, "serving": {"max_batch": 8}}
+    message = refused(document).message
+    assert "serving.max_batch is 8, but one request of input question_context may become 16 rows" in message
+    few = {**document, "input": {"kind": "question_context", "max_windows": 8}}
+    assert recipe_from_document(few).given.max_windows == 8
+
+
 def test_int8_needs_calibration_data():
     document = changed("targets.cpu.precision", "int8")
     assert (

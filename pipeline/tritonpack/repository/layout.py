@@ -85,7 +85,7 @@ def write(repository: Path, recipe: str, entry: dict[str, Any], files: dict[str,
         recipe: the recipe's name.
         entry: its manifest entry; ``files`` is added.
         files: every file by its path in the repository.
-        stale: paths to remove if they are there.
+        stale: paths to remove if they are there, and the folders that become empty by that.
 
     Returns:
         Whether anything had to be written.
@@ -110,10 +110,20 @@ def write(repository: Path, recipe: str, entry: dict[str, Any], files: dict[str,
         for path in changed:
             put(tree / path, contents[path].fetch())
         for path in ghosts:
-            (tree / path).unlink(missing_ok=True)
+            _remove(tree, path)
         # Triton wants a version folder for the ensemble too, though nothing lies in it.
         (tree / recipe / "1").mkdir(parents=True, exist_ok=True)
     return True
+
+
+def _remove(tree: Path, path: str) -> None:
+    """Remove a file and the folders that held nothing else: Triton takes every folder for a model."""
+    file = tree / path
+    file.unlink(missing_ok=True)
+    for folder in file.parents:
+        if folder == tree or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def _holds(path: Path, content: Content) -> bool:

@@ -135,9 +135,13 @@ def _exchange(new: Path, current: Path) -> None:
 
 
 def _exchange_children(new: Path, current: Path) -> None:
-    """Swap what two folders hold, entry by entry; a repository's own entries are only ever added to."""
-    for entry in list(new.iterdir()):
-        _exchange(entry, current / entry.name)
+    """Swap what two folders hold, entry by entry; what the new one hasn't goes last."""
+    names = {entry.name for entry in new.iterdir()}
+    for name in names:
+        _exchange(new / name, current / name)
+    for entry in list(current.iterdir()):
+        if entry.name not in names and not entry.name.startswith(f".{current.name}."):
+            entry.rename(new / entry.name)
 
 
 def _remove_leftovers(folder: Path, beside: Path) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tritonpack.repository.config import ModelConfig
 
 _PYTHON_MODELS = Path(python_models.__file__).parent
+_STAGE_FILES = {"config.pbtxt", "model.py", "stage.py", "tokenizer.json"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ class Packaged:
     Args:
         changed: whether anything was written.
         served: targets that the repository now holds, the default first.
-        dropped: targets that were removed: another model's or precision's, or their file is damaged.
+        dropped: targets that were removed: another model's, precision's or row length's, or their file is
+            damaged.
     """
 
     changed: bool
@@ -165,7 +167,7 @@ def _packaged(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pa
         for name, entry in old.get("targets", {}).items()
         if _engine_path(models["encoder"], entry) not in damaged
     }
-    kept = _earlier(whole, recipe, entries, built[0].model)
+    kept = _earlier(whole, recipe, entries, built[0])
     dropped = tuple(sorted(old.get("targets", {}).keys() - entries.keys() - kept.keys()))
     entries = {name: {**kept, **entries}[name] for name, _, _ in recipe.order if name in {**kept, **entries}}
     encoders = {name: _encoder(entry, latest=version) for name, entry in entries.items()}
@@ -190,7 +192,7 @@ def _packaged(repository: Path, recipe: Package, built: list[BuiltTarget]) -> Pa
         configs[f"{models['encoder']}/configs/{name}.pbtxt"] = config
     files |= {path: Content.of_bytes(render(config).encode()) for path, config in configs.items()}
     entry = {"models": {"ensemble": recipe.name, **models}, "targets": entries}
-    stale = {f"{models['encoder']}/configs/{name}.pbtxt" for name in dropped} | _left_stages(old, models, listed)
+    stale = {f"{models['encoder']}/configs/{name}.pbtxt" for name in dropped} | _left_stages(repository, old, models)
     changed = write(repository, recipe.name, entry, files, stale)
     return Packaged(changed, tuple(entries), dropped)
 
@@ -211,10 +213,11 @@ def _stage_configs(recipe: Package) -> dict[str, ModelConfig]:
     return configs
 
 
-def _left_stages(old: Mapping[str, Any], models: Mapping[str, str], listed: Mapping[str, Any]) -> set[str]:
-    """Files of Python steps that an earlier build of the recipe had and this one hasn't."""
+def _left_stages(repository: Path, old: Mapping[str, Any], models: Mapping[str, str]) -> set[str]:
+    """Files, of every version, of Python steps that an earlier build of the recipe had and this one hasn't."""
     gone = set(old.get("models", {}).values()) - set(models.values()) - {old.get("models", {}).get("ensemble")}
-    return {path for path in listed if path.partition("/")[0] in gone}
+    found = [path for name in gone for path in (repository / name).rglob("*") if path.name in _STAGE_FILES]
+    return {path.relative_to(repository).as_posix() for path in found}
 
 
 def write_engine(folder: Path, recipe: str, target: BuiltTarget) -> Path:
@@ -240,13 +243,15 @@ def write_engine(folder: Path, recipe: str, target: BuiltTarget) -> Path:
     return path
 
 
-def _earlier(old: dict[str, Any], recipe: Package, new: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Targets of earlier builds that still are what the recipe says."""
-    wanted = {name: (engine, precision, model) for name, engine, precision in recipe.order}
+def _earlier(old: dict[str, Any], recipe: Package, new: Mapping[str, Any], built: BuiltTarget) -> dict[str, Any]:
+    """Targets of earlier builds that still are what the recipe says: of the same graph, for rows as long."""
+    axes = [axis.to_json() for axis in built.axes]
+    wanted = {name: (engine, precision, built.model, axes) for name, engine, precision in recipe.order}
     return {
         name: entry
         for name, entry in old.items()
-        if name not in new and wanted.get(name) == (entry["engine"], entry["precision"], entry["model"])
+        if name not in new
+        and wanted.get(name) == (entry["engine"], entry["precision"], entry["model"], entry.get("axes"))
     }
 
 
