@@ -18,6 +18,7 @@ _COMMANDS = {
     "doctor": ("tritonpack.cli.doctor", "Say what is installed, what is missing and how to get it."),
     "infer": ("tritonpack.cli.infer", "Send texts to a served model and show the answer."),
     "inspect": ("tritonpack.cli.inspect", "Show what a model repository holds and where each file came from."),
+    "new": ("tritonpack.cli.new", "Write a recipe for a model from what its files say."),
     "plan": ("tritonpack.cli.build", "Show what a build would run, hit or miss, without running it."),
     "serve": ("tritonpack.cli.serve", "Serve a model repository with a real tritonserver, without Docker."),
     "status": ("tritonpack.cli.serve", "Show the servers that run and the state of their models."),
