@@ -260,3 +260,16 @@ def test_a_sentencepiece_that_protobuf_is_too_old_for_is_named(directories, tmp_
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     with pytest.raises(MissingExtraError, match=r"doesn't go with the installed protobuf: gencode 7\.36\.1"):
         prepare(directories / "t5", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["albert", "xlnet"])
+def test_a_tokenizer_that_gives_no_token_types_has_none(directories, tmp_path, name):
+    served, facts = prepare(directories / name, tmp_path)
+    assert "token_type_ids" not in facts["model_input_names"]
+    assert set(served.encode("a cat", "the mat").type_ids) == {0}
+
+
+def test_token_types_tell_the_texts_of_a_pair_apart(bert, tmp_path):
+    served, facts = prepare(bert, tmp_path)
+    assert "token_type_ids" in facts["model_input_names"]
+    assert set(served.encode("a cat", "the mat").type_ids) == {0, 1}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tritonpack.core.action import Facts
 
-VERSION = 2
+VERSION = 3
 
 # A class may do more in Python than its Rust part knows; these show it, for each is treated in its own way by some
 # kind of tokenizer: case, accents, spaces, digits, scripts without spaces, characters outside the vocabulary.
@@ -122,6 +122,8 @@ def _from_transformers(directory: Path, *, trust_remote_code: bool) -> tuple[Any
                 f"the tokenizer of {directory} ({name}) holds parts in Python, which aren't run at serving: {error}",
                 hint=_SAVE_FAST,
             ) from error
+        if "token_type_ids" not in loaded.model_input_names:
+            served = _without_types(served)
         served.encode_special_tokens = backend.encode_special_tokens
         _check_equal(loaded, served, directory)
         return served, {
@@ -134,6 +136,23 @@ def _from_transformers(directory: Path, *, trust_remote_code: bool) -> tuple[Any
             "model_input_names": list(loaded.model_input_names),
             "split_special_tokens": bool(backend.encode_special_tokens),
         }
+
+
+def _without_types(tokenizer: Any) -> Any:
+    """The same tokenizer with token type 0 throughout, where `transformers` gives the model none.
+
+    A model that is given no types takes them all for 0; the file's template may say others.
+    """
+    from tokenizers import Tokenizer
+
+    def zeroed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: 0 if key == "type_id" else zeroed(item) for key, item in value.items()}
+        return [zeroed(item) for item in value] if isinstance(value, list) else value
+
+    document = json.loads(tokenizer.to_str())
+    document["post_processor"] = zeroed(document["post_processor"])
+    return Tokenizer.from_str(json.dumps(document))
 
 
 def _check_sentencepiece() -> None:
@@ -179,7 +198,11 @@ def _check_equal(loaded: Any, served: Any, directory: Path) -> None:
             f"the tokenizer of {directory} ({type(loaded).__name__}) takes more than text: {error}", hint=_SAVE_FAST
         ) from error
     found = [served.encode_batch(list(_PROBES)), served.encode_batch(pairs)]
-    if [batch["input_ids"] for batch in expected] != [[encoding.ids for encoding in batch] for batch in found]:
+    ids = [[encoding.ids for encoding in batch] for batch in found]
+    types = [[encoding.type_ids for encoding in batch] for batch in found]
+    if [batch["input_ids"] for batch in expected] != ids or (
+        "token_type_ids" in loaded.model_input_names and [batch["token_type_ids"] for batch in expected] != types
+    ):
         raise SourceError(
             f"the tokenizer of {directory} ({type(loaded).__name__}) changes texts or ids in Python, which isn't run"
             f" at serving",
