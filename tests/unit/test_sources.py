@@ -209,5 +209,7 @@ def test_model_code_of_its_own_is_refused_unless_trusted(model):
 
 def test_an_unknown_kind_of_source_is_a_configuration_error():
     assert isinstance(SOURCES, Registry)
-    with pytest.raises(ConfigurationError, match="source 'hub' doesn't exist; there are: huggingface, python_module"):
+    with pytest.raises(
+        ConfigurationError, match="source 'hub' doesn't exist; there are: huggingface, python_module, word_vectors"
+    ):
         SOURCES.get("hub")

@@ -133,6 +133,39 @@ def test_a_factory_without_a_tokenizer_says_so(project):
         PYTHON.locate(python_options(), project)
 
 
+def test_a_model_of_no_text_needs_no_tokenizer(project):
+    chosen = PythonModuleOptions(kind="python_module", factory="net_of_a_test:build")
+    located = PYTHON.locate(chosen, project)
+    assert (located.tokenizer_digest, located.mask_token_id, located.truncation_side) == (None, None, "right")
+    assert "vocab_size" not in located.config
+    assert PYTHON.load(located, chosen, auto_class="AutoModel", optional_weights=()).table.weight.shape == (200, 8)
+
+
+def test_a_config_may_lie_in_a_file(project):
+    (project / "config.json").write_text('{"pad_token_id": 3, "id2label": {"0": "no", "1": "yes"}}')
+    located = PYTHON.locate(python_options(config="config.json"), project)
+    assert located.config["id2label"] == {"0": "no", "1": "yes"}
+    assert located.config["vocab_size"] == 129
+    said = python_options(config={"pad_token_id": 3, "id2label": {"0": "no", "1": "yes"}})
+    assert PYTHON.locate(said, project).weights_digest == located.weights_digest
+    (project / "config.json").write_text('{"pad_token_id": 4}')
+    assert PYTHON.locate(python_options(config="config.json"), project).weights_digest != located.weights_digest
+
+
+def test_the_configs_own_vocabulary_counts(project):
+    assert PYTHON.locate(python_options(config={"vocab_size": 777}), project).config["vocab_size"] == 777
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "doesn't read"), ("{", "doesn't read"), ("[]", "no JSON object")]
+)
+def test_a_config_file_that_doesnt_read_is_named(project, content, words):
+    if content is not None:
+        (project / "config.json").write_text(content)
+    with pytest.raises(SourceError, match=rf"config\.json .*{words}"):
+        PYTHON.locate(python_options(config="config.json"), project)
+
+
 def digest(project, **others):
     return PYTHON.locate(python_options(**others), project).weights_digest
 

@@ -89,25 +89,32 @@ SOURCE = WordVectors()
 @contextmanager
 def _tokenizer_directory(file: Path, options: WordVectorsOptions) -> Iterator[Path]:
     """A folder with a tokenizer of the file's words, for as long as it is open."""
-    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer, pre_tokenizers
     from tokenizers.models import WordLevel
 
     words, _ = _read(file, options)
     tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token=_UNKNOWN))
-    steps = [normalizers.NFC(), *([normalizers.Lowercase()] if options.lowercase else [])]
-    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.normalizer = _normalizer(options)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     with TemporaryDirectory() as folder:
         tokenizer.save(str(Path(folder, "tokenizer.json")))
         yield Path(folder)
 
 
+def _normalizer(options: WordVectorsOptions) -> Any:
+    """What becomes of a text, and of the file's words, before they are looked up."""
+    from tokenizers import normalizers
+
+    return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if options.lowercase else [])])
+
+
 def _read(file: Path, options: WordVectorsOptions) -> tuple[list[str], NDArray[np.float32]]:
     """Words and vectors ``(words, d)``; the first two are padding and the unknown word, both zeros.
 
     Raises:
-        SourceError: a line isn't a word and as many numbers as the first one's, or there is no word.
+        SourceError: a line isn't a word and as many finite numbers as the first one's, or there is no word.
     """
+    normalizer = _normalizer(options)
     rows: dict[str, NDArray[np.float32]] = {}
     dimension = None
     with file.open(encoding="utf-8", errors="replace", newline="\n") as lines:
@@ -121,7 +128,9 @@ def _read(file: Path, options: WordVectorsOptions) -> tuple[list[str], NDArray[n
             word = " ".join(fields[: -dimension or None])
             if dimension < 1 or len(fields) <= dimension or not word:
                 raise _bad_line(file, number, f"{len(fields) - 1} numbers where {dimension or 'some'} were expected")
-            rows.setdefault(word.lower() if options.lowercase else word, _numbers(fields[-dimension:], file, number))
+            vector, word = _numbers(fields[-dimension:], file, number), normalizer.normalize_str(word)
+            if word not in {_PAD, _UNKNOWN}:  # ours: they count as nothing
+                rows.setdefault(word, vector)
             if len(rows) == options.words:
                 break
     if not rows:
@@ -132,9 +141,13 @@ def _read(file: Path, options: WordVectorsOptions) -> tuple[list[str], NDArray[n
 
 def _numbers(fields: list[str], file: Path, line: int) -> NDArray[np.float32]:
     try:
-        return np.array(fields, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            numbers = np.array(fields, dtype=np.float32)
     except ValueError as error:
         raise _bad_line(file, line, str(error)) from error
+    if not np.isfinite(numbers).all():
+        raise _bad_line(file, line, f"{fields[int(np.isfinite(numbers).argmin())]} isn't a number that FP32 holds")
+    return numbers
 
 
 def _bad_line(file: Path, line: int, what: str) -> SourceError:
