@@ -31,6 +31,7 @@ class Reference:
         import transformers
 
         transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
         self.cell = cell
         # The recipe's limit in place of the model's: pipelines that truncate do it there.
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, model_max_length=cell.max_length)

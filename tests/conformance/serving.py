@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from conformance.questions import Row
 
 _TIMEOUT_S = 60.0
+_COUNTED_WITHIN_S = 5.0
 _ROUNDS = 2
 _MOST_ROWS = 8
 
@@ -73,7 +74,7 @@ class _Asking:
             self._compare(self._send(indices), indices, "alone" if len(indices) == 1 else "together")
         before = self._batches()
         self._at_once(alone * _ROUNDS)
-        rows, batches = (after - earlier for after, earlier in zip(self._batches(), before, strict=True))
+        rows, batches = self._batches_since(before, len(alone) * _ROUNDS)
         self.served.rows_per_batch = rows / batches if batches else 0.0
         if rows <= batches:
             self.served.measured.problems.append(f"no request was joined with another: {rows} rows, {batches} batches")
@@ -130,6 +131,15 @@ class _Asking:
                 self.cell.tolerance,
                 where,
             )
+
+    def _batches_since(self, before: tuple[int, int], least: int) -> tuple[int, int]:
+        """The same since then; Triton counts a batch a moment after its answers are sent."""
+        deadline = time.monotonic() + _COUNTED_WITHIN_S
+        while True:
+            rows, batches = (after - earlier for after, earlier in zip(self._batches(), before, strict=True))
+            if rows >= least or time.monotonic() > deadline:
+                return rows, batches
+            time.sleep(0.01)
 
     def _batches(self) -> tuple[int, int]:
         """Rows that the encoder has answered, and the batches that they came in."""
