@@ -154,7 +154,6 @@ class _Graph:
             outputs=self.task.outputs(recipe.task, self.model),
             dynamic=dynamic,
             length=self.model.max_length,
-            exporting=self.family.exporting,
         )
         self.parameters = preprocessor_parameters(self.input, recipe.given, self.model)
 

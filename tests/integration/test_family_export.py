@@ -103,7 +103,6 @@ class Cell(torch.nn.Module):  # type: ignore[misc]
             [TensorSpec("logits_output", "float32", axes)],
             dynamic=True,
             length=64,
-            exporting=self.family.exporting,
         )
         onnx_from_module(self.eval(), traced, opset=20, out=out)
         return out

@@ -5,7 +5,6 @@ A stage never asks which family it has before it; it reads a field of `Family`.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,7 @@ class Family:
         auto_classes: a task's `transformers` class -> the family's own, where they differ.
         fp32_modules: names of submodules whose values leave FP16's range: a precision keeps them in FP32.
         adapt: the loaded model -> the module to export, called with the graph's inputs by name; it must
-            treat a row padded at its end like the row alone.
-        exporting: holds while the model is exported: what the exporter can't take, written so that it can.
+            treat a row padded at its end like the row alone, and hold nothing that the exporter can't take.
     """
 
     model_types: tuple[str, ...]
@@ -71,7 +69,6 @@ class Family:
     auto_classes: Mapping[str, str] = field(default_factory=dict)
     fp32_modules: tuple[str, ...] = ()
     adapt: Callable[[Any], Any] = _as_loaded
-    exporting: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 FAMILIES: Registry[Family] = Registry("tritonpack.families", "FAMILY")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tritonpack.core.padding import last_token
 from tritonpack.families import Family
-from tritonpack.families._last_token import last_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

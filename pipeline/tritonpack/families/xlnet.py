@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tritonpack.core.padding import last_token
 from tritonpack.families import Family, any_length, token_types_of_config
-from tritonpack.families._last_token import last_token
 
 
 def _masked(model: Any) -> Any:

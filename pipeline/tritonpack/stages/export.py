@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,6 @@ class Traced:
         outputs: the graph's outputs in the order in which it returns them.
         dynamic: whether named axes may have any length; if not, every row has ``length``.
         length: greatest row length.
-        exporting: holds while the model is exported.
     """
 
     sample: Callable[[np.random.Generator, int, int], Sample]
@@ -48,7 +47,6 @@ class Traced:
     outputs: list[TensorSpec]
     dynamic: bool
     length: int
-    exporting: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def onnx_from_module(module: Any, traced: Traced, *, opset: int, out: Path) -> Facts:
@@ -75,7 +73,7 @@ def onnx_from_module(module: Any, traced: Traced, *, opset: int, out: Path) -> F
         {axis: torch.export.Dim.DYNAMIC for axis, name in enumerate(spec.shape) if _is_dynamic(name, traced)}
         for spec in traced.inputs
     )
-    with _quiet_exporter(), torch.no_grad(), traced.exporting():
+    with _quiet_exporter(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 module,

@@ -73,17 +73,6 @@ def hidden_of(output: Any) -> Any:
     return getattr(output, "last_hidden_state", output)
 
 
-def at_last_token(values: Any, attention_mask: Any) -> Any:
-    """``values: (batch, seq, d), attention_mask: (batch, seq) -> (batch, d)``, at each row's last token."""
-    import torch
-
-    # One-hot of the last position that isn't padding: a product exports where indexing by value may not.
-    positions = torch.arange(values.shape[1], device=values.device)
-    last = (attention_mask * positions).argmax(dim=1, keepdim=True)
-    chosen = (positions[None, :] == last).to(values.dtype)
-    return (values * chosen.unsqueeze(-1)).sum(dim=1)
-
-
 def labels_of(labels: tuple[str, ...] | None, model: ModelTraits) -> list[str]:
     """The names of a head's scores: the recipe's, or the model's own ``id2label``.
 

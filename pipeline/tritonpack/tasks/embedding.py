@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from tritonpack.core.padding import last_token
 from tritonpack.core.tensors import Tensors, TensorSpec, row_cosines
 from tritonpack.tasks import Answer, TaskOptions
-from tritonpack.tasks._head import Head, at_last_token, hidden_of, wrapped
+from tritonpack.tasks._head import Head, hidden_of, wrapped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def _pool(hidden: Any, attention_mask: Any, pooling: str) -> Any:
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "last":
-        return at_last_token(hidden, attention_mask)
+        return last_token(hidden, attention_mask)
     weights = attention_mask.to(hidden.dtype)
     summed = (hidden * weights.unsqueeze(-1)).sum(dim=1)
     return summed / weights.sum(dim=1, keepdim=True).clamp(min=1)

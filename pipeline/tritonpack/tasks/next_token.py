@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from tritonpack.core.padding import last_token
 from tritonpack.core.tensors import TensorSpec
 from tritonpack.tasks import Answer, TaskOptions
-from tritonpack.tasks._head import Head, at_last_token, hidden_of, logits_of, wrapped
+from tritonpack.tasks._head import Head, hidden_of, logits_of, wrapped
 
 if TYPE_CHECKING:
     from tritonpack.core.model import ModelTraits
@@ -44,8 +45,8 @@ class NextToken(Head):
             mask = tensors["attention_mask"]
             head = getattr(module, "get_output_embeddings", lambda: None)()
             if head is None:
-                return at_last_token(logits_of(module(**tensors)), mask)
-            return head(at_last_token(hidden_of(module.base_model(**tensors)), mask))
+                return last_token(logits_of(module(**tensors)), mask)
+            return head(last_token(hidden_of(module.base_model(**tensors)), mask))
 
         return wrapped(module, inputs, forward)
 
