@@ -100,7 +100,7 @@ def _words(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str,
 
 
 def _spans(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The span with the greatest product of start and end, in one window: `transformers` 5 has no pipeline for it."""
+    """Whole words around the span with the greatest product of start and end: `transformers` 5 has no such pipeline."""
 
     def one(row: dict[str, Any]) -> str:
         limits = {"truncation": "only_second", "max_length": recipe.export.max_length}
@@ -110,7 +110,8 @@ def _spans(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str,
         starts, ends = (logits[0, inside].softmax(dim=0).numpy() for logits in (output.start_logits, output.end_logits))
         products = np.tril(np.triu(np.outer(starts, ends)), _LONGEST_ANSWER - 1)
         start, end = np.unravel_index(products.argmax(), products.shape)
-        first, last = encoded.token_to_chars(inside[start]), encoded.token_to_chars(inside[end])
+        words = (encoded.token_to_word(inside[token]) for token in (start, end))
+        first, last = (encoded.word_to_chars(0, word, sequence_index=1) for word in words)
         text: str = row["context"][first.start : last.end]
         return text
 

@@ -18,8 +18,9 @@ _ROWS = 16
 def answers(client: Client, recipe: Recipe, rows: Sequence[dict[str, Any]]) -> Any:
     """The answers in the form that `pytorch.answers` has them too."""
     found: list[Any] = []
-    for start in range(0, len(rows), _ROWS):
-        given = rows[start : start + _ROWS]
+    count = min(_ROWS, client.limits(recipe.name).max_batch_size)
+    for start in range(0, len(rows), count):
+        given = rows[start : start + count]
         answer = client.infer(recipe.name, {name: _tensor([row[name] for row in given]) for name in given[0]})
         found.extend(_TASKS[recipe.task.kind](answer, row) for row in range(len(given)))
     return np.stack(found) if recipe.task.kind == "embedding" else found

@@ -208,6 +208,16 @@ def test_a_long_context_is_read_in_windows_that_overlap(folder):
     assert served.notices == []
 
 
+def test_every_output_of_windows_that_is_asked_for_is_given(folder):
+    names = f"{WINDOWS},token_type_ids,subword,words,question_of_window"
+    served = stage(folder, "question,context", names, max_length=9, stride=1)
+    (answer,) = served.run([request(question=["a"], context=["the cats"])])
+    assert set(answer) == set(names.split(","))
+    assert answer["words"].dtype == np.int32
+    # The word of each token, in its own text; "cats" is two tokens of one word.
+    assert answer["words"].tolist() == [[-1, 0, -1, 0, *[1] * (answer["words"].shape[1] - 5), -1]]
+
+
 def test_a_token_has_the_same_place_in_every_window(tmp_path):
     """The one difference from `transformers`, whose later windows begin with the space before their first word."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors

@@ -234,6 +234,10 @@ class Stage:
             places = [[encoding.offsets for _, encoding in row] for row in rows]
             cut_places = [template.values(places[row], spans, (0, 0)) for row, spans in cut]
             arrays["offsets"] = _padded(cut_places, 0, np.int32, (2,))
+        if "words" in names:
+            words = [[_words(encoding) for _, encoding in row] for row in rows]
+            cut_words = [template.values(words[row], spans, _SPECIAL) for row, spans in cut]
+            arrays["words"] = _padded(cut_words, _SPECIAL, np.int32)
         if "subword" in names:
             flags = [[self._subword(*text) for text in row] for row in rows]
             arrays["subword"] = _padded([template.values(flags[row], spans, False) for row, spans in cut], 0, np.bool_)
