@@ -121,12 +121,34 @@ def test_bytes_that_arent_utf8_spoil_their_word_alone(write):
     ],
 )
 def test_a_bad_line_is_named(write, text, words):
-    options, folder = write(text)
-    located = SOURCE.locate(options, folder)
     with pytest.raises(SourceError, match=words) as error:
-        SOURCE.load(located, options, auto_class="AutoModel", optional_weights=())
+        SOURCE.locate(*write(text))
     assert "vectors.txt" in error.value.message
     assert error.value.hint != ""
+
+
+def test_a_bad_line_of_a_long_file_is_named_when_it_is_read_whole(write):
+    options, folder = write("".join(f"w{number} 1 2 3\n" for number in range(1500)) + "the 1 2\n")
+    located = SOURCE.locate(options, folder)
+    with pytest.raises(SourceError, match="line 1501: 2 numbers where 3 were expected"):
+        SOURCE.load(located, options, auto_class="AutoModel", optional_weights=())
+
+
+@pytest.mark.parametrize(("lines", "words", "size"), [(3, None, 5), (3, 2, 4), (997, None, 999), (1500, 600, 602)])
+def test_a_small_vocabularys_size_is_known(write, lines, words, size):
+    """Sampled ids stay within it."""
+    text = "".join(f"w{number} 1 2 3\nW{number} 4 5 6\n" for number in range(lines))
+    located = SOURCE.locate(*write(text, words=words))
+    assert located.config == {"pad_token_id": 0, "vocab_size": size}
+
+
+@pytest.mark.parametrize("lines", [998, 999, 1000, 1001, 1500])
+def test_a_large_vocabulary_holds_every_sampled_id(write, lines):
+    options, folder = write("".join(f"w{number} 1 2 3\n" for number in range(lines)))
+    located = SOURCE.locate(options, folder)
+    assert "vocab_size" not in located.config
+    module = SOURCE.load(located, options, auto_class="AutoModel", optional_weights=())
+    assert len(module.vectors.weight) == lines + 2 >= 1000
 
 
 def test_a_special_word_of_the_file_is_no_second_one(write):

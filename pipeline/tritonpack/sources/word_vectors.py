@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _PAD, _UNKNOWN = "[PAD]", "[UNK]"
 _HEADER_FIELDS = 2
+_MANY = 1000
+"""So many ids are tried where the vocabulary's size isn't known."""
 
 
 class WordVectorsOptions(SourceOptions):
@@ -42,7 +44,7 @@ class WordVectors:
     options = WordVectorsOptions
 
     def locate(self, options: WordVectorsOptions, folder: Path) -> Located:
-        """Find the file; it is read when the model is exported."""
+        """Find the file; but for its beginning, it is read when the model is exported."""
         file = path_from_location(options.file, folder)
         if not file.is_file():
             raise SourceError(f"word vectors {file} aren't there", hint="Correct source.file.", field="source.file")
@@ -50,7 +52,7 @@ class WordVectors:
         digest = digest_of_json(parts)
 
         return Located(
-            config={"pad_token_id": 0},
+            config={"pad_token_id": 0, **_size_of_small(file, options)},
             weights_digest=digest,
             tokenizer=lambda: _tokenizer_directory(file, options),
             tokenizer_digest=digest,
@@ -99,6 +101,13 @@ def _tokenizer_directory(file: Path, options: WordVectorsOptions) -> Iterator[Pa
     with TemporaryDirectory() as folder:
         tokenizer.save(str(Path(folder, "tokenizer.json")))
         yield Path(folder)
+
+
+def _size_of_small(file: Path, options: WordVectorsOptions) -> dict[str, int]:
+    """``vocab_size`` of a file of few words; of one of many it would take as long as reading it whole."""
+    most = min(options.words or _MANY, _MANY)
+    words, _ = _read(file, options.model_copy(update={"words": most}))
+    return {} if len(words) >= _MANY else {"vocab_size": len(words)}
 
 
 def _normalizer(options: WordVectorsOptions) -> Any:

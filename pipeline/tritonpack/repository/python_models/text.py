@@ -384,9 +384,14 @@ def _decoded(request: dict[str, np.ndarray], names: list[str]) -> list[tuple[str
     return list(zip(*columns, strict=True))
 
 
+def _longest(lengths: list[int]) -> int:
+    """How wide rows are: texts without a token give one that is masked, since no model takes rows of nothing."""
+    return max(1, *lengths) if lengths else 0
+
+
 def _mask(lengths: list[int]) -> np.ndarray:
     """Ones at the beginning of each row, as many as it is long: ``(rows, longest) int64``."""
-    longest = max(lengths, default=0)
+    longest = _longest(lengths)
     if longest == min(lengths, default=0):
         return np.ones((len(lengths), longest), np.int64)
     return (np.arange(longest) < np.array(lengths)[:, None]).astype(np.int64)
@@ -394,8 +399,8 @@ def _mask(lengths: list[int]) -> np.ndarray:
 
 def _padded(rows: list[list[Any]], fill: int, dtype: Any, tail: tuple[int, ...] = ()) -> np.ndarray:
     """Rows of different length as one array ``(rows, longest, *tail)``."""
-    longest = max(map(len, rows), default=0)
-    if len(rows) == 1 and longest:
+    longest = _longest([*map(len, rows)])
+    if len(rows) == 1 and rows[0]:
         return np.array(rows, dtype)
     array = np.full((len(rows), longest, *tail), fill, dtype)
     for number, row in enumerate(rows):
