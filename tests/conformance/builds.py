@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ def build_cell(cell: Cell, work: Path, targets: tuple[str, ...] = tuple(TARGETS)
     from tritonpack.core.errors import TritonpackError
 
     torch.set_num_threads(1)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
     begin = time.perf_counter()
     built = BuiltCell(cell.name)
     try:
@@ -154,6 +156,7 @@ class _replacing:  # noqa: N801  reads as a verb
 
 def _build(cell: Cell, source: dict[str, Any], work: Path, targets: tuple[str, ...], built: BuiltCell) -> None:
     from tritonpack.api import build
+    from tritonpack.core.errors import TritonpackError
     from tritonpack.recipe import load_recipe
 
     recipes = work / "recipes"
@@ -162,7 +165,16 @@ def _build(cell: Cell, source: dict[str, Any], work: Path, targets: tuple[str, .
         shutil.copy(Path(__file__).with_name("modules.py"), new)
     path = recipes / f"{cell.name}.yaml"
     path.write_text(yaml.safe_dump(recipe_document(cell, source, work, targets), sort_keys=False, allow_unicode=True))
-    result = build(load_recipe(path), targets, repository=work / "repository", store=work / "store")
+    recipe, possible = load_recipe(path), tuple(name for name in targets if name not in cell.refused)
+    result = build(recipe, possible, repository=work / "repository", store=work / "store")
+    for name in set(targets) & cell.refused.keys():
+        try:
+            build(recipe, [name], repository=work / "refused", store=work / "store")
+        except TritonpackError as error:
+            if cell.refused[name] not in error.message:
+                raise
+        else:
+            raise AssertionError(f"{name} was to be refused: {cell.refused[name]}")
     seconds = [(step.action.stage, step.record.seconds) for step in result.steps]
     built.export_s = sum(spent for stage, spent in seconds if stage == "export")
     built.build_s = sum(spent for _, spent in seconds)

@@ -17,12 +17,12 @@ Row = dict[str, Any]
 """A text, or an array of samples, by public input."""
 
 _NO_TOKEN_FOR_NOTHING = ("gpt2",)
+"""`transformers` itself fails on a row of no tokens; of word vectors it is the mean of nothing, zeros."""
 
 
 def _texts(cell: Cell, mask: str) -> list[Row]:
     del mask
-    has_token = cell.source == "huggingface" and cell.family not in _NO_TOKEN_FOR_NOTHING
-    nothing = [""] if has_token else []
+    nothing = [""] if cell.source != "python_module" and cell.family not in _NO_TOKEN_FOR_NOTHING else []
     return [{"text": text} for text in (*TEXTS, *nothing)]
 
 

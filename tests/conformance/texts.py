@@ -32,7 +32,7 @@ TEXTS = (
     of_words(23, 2),
     of_words(120, 3),
 )
-"""The last is longer than any model here takes; `""` is asked apart, since some families have no token for it."""
+"""The last is longer than any model here takes."""
 
 QUESTIONS = ("Who lives in London?", "what is red", "\u4f60\u597d\uff1f where", "the cat?")
 CONTEXTS = (
