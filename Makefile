@@ -1,12 +1,14 @@
 # make demo   sets everything up, builds a real model, serves it, asks it, load-tests it
 # make test   sets everything up and runs the tests (no GPU, no Docker)
+# make conformance  every family and task through the server, against transformers: docs/conformance.md
+# make zoo    real weights from packages: the task's metric, of PyTorch and served
 # make check  linters, types, import rules, documentation
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check test-docker format bench schema clean
+.PHONY: demo test check conformance zoo test-docker format bench schema clean
 
 demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
@@ -20,6 +22,9 @@ check: $(READY)
 	MYPYPATH=$(VENV)/stubs $(BIN)/mypy
 	PYTHONPATH=pipeline:clients/python/src $(BIN)/lint-imports
 	$(BIN)/python scripts/check_docs.py
+
+conformance: $(READY)
+	$(BIN)/python tests/conformance/run.py
 
 test-docker: $(READY)
 	TRITONPACK_REQUIRE_DOCKER=1 $(BIN)/pytest -m docker tests/docker
