@@ -1,4 +1,4 @@
-"""A new task, precision or engine is one file: throw-away ones are found, offered in recipes and build."""
+"""A new task, input, family, precision or engine is one file: throw-away ones are found, offered and build."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import json
 import subprocess
 import sys
 
+import numpy as np
+import onnxruntime
 import pytest
-from tiny_bert import recipe_document, write_bert, write_recipe, write_texts
+import yaml
+from tiny_bert import recipe_document, tiny_model, write_bert, write_recipe, write_texts
 
 from tritonpack.core.digest import digest_of_file
 from tritonpack.repository.layout import read_manifest
+from tritonpack.repository.pbtxt import parse
 
 TASK = """
 from typing import Literal
 import numpy as np
 from pydantic import Field
 from tritonpack.core.tensors import TensorSpec, agreement_of
-from tritonpack.tasks import TaskOptions
+from tritonpack.tasks import Answer, TaskOptions
 from tritonpack.tasks.embedding import Embedding
 
 class Options(TaskOptions):
@@ -27,14 +31,19 @@ class Options(TaskOptions):
 class Loudness(Embedding):
     version = 1
     options = Options
-    answers = {"loudness": "loudness_output"}
+    inputs = ("shout", "text")
 
-    def signature(self, config):
-        inputs = [TensorSpec(name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask")]
-        return inputs, [TensorSpec("loudness_output", "float32", ("batch", 1))]
+    def outputs(self, options, model):
+        return [TensorSpec("loudness_output", "float32", ("batch", 1))]
 
-    def wrap(self, model, options):
+    def answer(self, options, model):
+        gives = (TensorSpec("loudness", "float32", ("batch", 1)),)
+        return Answer(gives, renames={"loudness": "loudness_output"})
+
+    def wrap(self, model, inputs, options, traits):
         import torch
+
+        assert inputs == ["input_ids", "attention_mask"]
 
         class Loud(torch.nn.Module):
             def __init__(self):
@@ -51,6 +60,48 @@ class Loudness(Embedding):
 TASK = Loudness()
 """
 
+INPUT = """
+from typing import Literal
+from pydantic import Field
+from tritonpack.inputs import InputOptions
+from tritonpack.inputs._text import TokenInput, text_spec
+
+class Options(InputOptions):
+    kind: Literal["shout"] = "shout"
+    side: Literal["left", "right"] = Field("left", description="What is lost of a long one.")
+
+class Shout(TokenInput):
+    options = Options
+    public = (text_spec("shout"),)
+    truncation = "longest_first"
+
+    def parameters(self, options, model):
+        return {**super().parameters(options, model), "truncation_side": options.side}
+
+INPUT = Shout()
+"""
+
+FAMILY = """
+from tritonpack.families import Family
+
+def _doubled(model):
+    import torch
+
+    class Doubled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids, attention_mask):
+            output = self.model(input_ids=input_ids, attention_mask=attention_mask)
+            output.last_hidden_state = 2 * output.last_hidden_state
+            return output
+
+    return Doubled().eval()
+
+FAMILY = Family(model_types=("loudbert",), positions=lambda config: 40, adapt=_doubled)
+"""
+
 PRECISION = """
 import onnx
 from tritonpack.core.tensors import Tolerance
@@ -62,7 +113,7 @@ class Labelled:
     engines = frozenset({"onnxruntime", "notebook"})
     tolerance = Tolerance(min_cosine=0.99)
 
-    def rewrite(self, onnx_file, calibration, out):
+    def rewrite(self, onnx_file, calibration, out, *, keep_fp32=()):
         model = onnx.load(onnx_file)
         model.doc_string = "labelled"
         onnx.save(model, out)
@@ -95,11 +146,17 @@ class Notebook(OnnxRuntime):
 ENGINE = Notebook()
 """
 
+FACTORY = """
+def build(folder):
+    from transformers import AutoModel
+    return AutoModel.from_pretrained(folder)
+"""
+
 PROGRAM = """
 import sys
 from pathlib import Path
-import tritonpack.engines, tritonpack.precisions, tritonpack.tasks
-for room in (tritonpack.engines, tritonpack.precisions, tritonpack.tasks):
+from tritonpack import engines, families, inputs, precisions, tasks
+for room in (engines, families, inputs, precisions, tasks):
     room.__path__.append(str(Path(sys.argv[1]) / room.__name__.rpartition(".")[2]))
 from tritonpack.cli import main
 main(sys.argv[2:])
@@ -111,15 +168,32 @@ def workshop(tmp_path_factory):
     root = tmp_path_factory.mktemp("workshop")
     for room, name, text in (
         ("tasks", "loudness", TASK),
+        ("inputs", "shout", INPUT),
+        ("families", "loudbert", FAMILY),
         ("precisions", "labelled", PRECISION),
         ("engines", "notebook", ENGINE),
     ):
         (root / "rooms" / room).mkdir(parents=True)
         (root / "rooms" / room / f"{name}.py").write_text(text)
+    write_bert(root / "model")
+    config = json.loads((root / "model" / "config.json").read_text())
+    # A model of a family that only the throw-away file knows; transformers reads it as the factory says.
+    (root / "loud.json").write_text(json.dumps({**config, "model_type": "loudbert"}))
+    (root / "loud_of_a_test.py").write_text(FACTORY)
+    source = {
+        "kind": "python_module",
+        "factory": "loud_of_a_test:build",
+        "arguments": {"folder": str(root / "model")},
+        "tokenizer": "model",
+        "config": "loud.json",
+    }
     document = recipe_document(
-        write_bert(root / "model"),
+        root / "model",
         write_texts(root),
+        source=source,
         task={"kind": "loudness", "scale": 2},
+        input={"kind": "shout"},
+        export={"max_length": 40},
         targets={"paper": {"engine": "notebook", "precision": "labelled"}},
     )
     write_recipe(root / "tiny.yaml", document)
@@ -150,6 +224,49 @@ def test_throw_away_files_build_and_serve_through_the_command_line(workshop):
     config = (repository / "tiny_encoder" / "config.pbtxt").read_text()
     assert 'backend: "notebook"' in config
     assert 'name: "loudness"' in (repository / "tiny" / "config.pbtxt").read_text()
+    assert 'name: "shout"' in (repository / "tiny" / "config.pbtxt").read_text()
+    tokenizer = parse((repository / "tiny_tokenizer" / "config.pbtxt").read_text())
+    assert tokenizer.parameters["texts"].string_value == "shout"
+    assert tokenizer.parameters["truncation_side"].string_value == "left"
+    assert loudness_of(engine) == pytest.approx(2 * 2 * loudness_of_pytorch(), rel=1e-4)
+
+
+IDS = [2, 50, 60, 3]
+
+
+def loudness_of(engine):
+    """The throw-away engine's graph, without its mark."""
+    session = onnxruntime.InferenceSession(engine.read_bytes()[5:], providers=["CPUExecutionProvider"])
+    feeds = {
+        "input_ids": np.array(IDS),
+        "attention_mask": np.ones(len(IDS), np.int64),
+        "sequence_length": np.array([[len(IDS)]], np.int32),
+        "longest_sequence": np.zeros(len(IDS), np.float32),
+    }
+    return float(session.run(None, feeds)[0][0, 0])
+
+
+def loudness_of_pytorch():
+    import torch
+
+    with torch.no_grad():
+        hidden = tiny_model()(input_ids=torch.tensor([IDS])).last_hidden_state
+    return float(hidden.abs().sum(dim=2).mean())
+
+
+def test_a_throw_away_familys_positions_are_a_limit(workshop):
+    document = yaml.safe_load((workshop / "tiny.yaml").read_text())
+    document["export"] = {"max_length": 41}
+    result = run(workshop, "plan", write_recipe(workshop / "long.yaml", document))
+    assert result.returncode == 2
+    assert "export.max_length is 41, but the model has 40 positions" in result.stderr
+
+
+def test_a_throw_away_input_is_refused_where_the_task_doesnt_take_it(workshop):
+    document = recipe_document(workshop / "model", workshop / "texts.txt", input={"kind": "shout"})
+    result = run(workshop, "plan", write_recipe(workshop / "refused.yaml", document))
+    assert result.returncode == 2
+    assert "input.kind is shout, but task embedding takes: text, waveform" in result.stderr
 
 
 def test_a_precision_that_the_engine_doesnt_run_is_refused(workshop):
@@ -169,7 +286,7 @@ def test_a_misspelt_throw_away_task_is_offered(workshop):
     document = recipe_document(workshop / "model", workshop / "texts.txt", task={"kind": "loudnes"})
     result = run(workshop, "plan", write_recipe(workshop / "misspelt.yaml", document))
     assert result.returncode == 2
-    assert "there are: embedding, loudness" in result.stderr
+    assert "there are: classification, embedding, fill_mask, loudness, next_token" in result.stderr
     assert "Did you mean 'loudness'?" in result.stderr
 
 
@@ -178,4 +295,5 @@ def test_without_the_files_the_recipe_is_refused(workshop):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "'loudness' doesn't exist" in result.stderr
+    assert "'shout' doesn't exist" in result.stderr
     assert "engine 'notebook' doesn't exist" in result.stderr

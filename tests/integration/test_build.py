@@ -7,19 +7,35 @@ import os
 
 import numpy as np
 import pytest
-from tiny_bert import TARGETS, tiny_model
+from tiny_bert import HIDDEN, TARGETS, tiny_config, tiny_model
 
 from tritonpack.core.digest import digest_of_file
 from tritonpack.core.errors import RecipeError, UnsupportedError, VerificationError
+from tritonpack.core.model import ModelTraits
 from tritonpack.engines import ENGINES
+from tritonpack.inputs import INPUTS
 from tritonpack.repository.layout import damaged_files, read_manifest
-from tritonpack.stages.raggedize import ragged_inputs, row_lengths
+from tritonpack.stages.raggedize import ragged_inputs
 from tritonpack.tasks import TASKS
 
 SERVED = [name for name, spec in TARGETS.items() if spec["engine"] == "onnxruntime"]
 COMPILED = [name for name, spec in TARGETS.items() if spec["engine"] == "tensorrt_rtx"]
 # Greatest distance of a unit vector's element from PyTorch's.
 WITHIN = {"fp32": 1e-5, "fp16": 2e-3, "int8_dynamic": 0.05, "int8": 0.05}
+
+
+TASK, TEXT = TASKS.get("embedding"), INPUTS.get("text")
+TEXT_OPTIONS, MODEL = TEXT.options(kind="text"), ModelTraits(tiny_config().to_dict(), 48)
+
+
+def sample(rows, length):
+    return TEXT.sample(np.random.default_rng(5), rows, length, TEXT_OPTIONS, MODEL)
+
+
+def answers(engine, rows, max_length=48):
+    """An engine's vectors of sampled rows, each sent as a request of its own."""
+    axes = TEXT.axes(TEXT_OPTIONS, ModelTraits(tiny_config().to_dict(), max_length))
+    return engine.run(ragged_inputs(rows.inputs, axes, rows.lengths))["embedding_output"]
 
 
 def outcomes(result):
@@ -29,20 +45,19 @@ def outcomes(result):
 def pytorch(inputs):
     import torch
 
-    task = TASKS.get("embedding")
-    module = task.wrap(tiny_model(), task.options(kind="embedding"))
+    names = ["input_ids", "attention_mask"]
+    module = TASK.wrap(tiny_model(), names, TASK.options(kind="embedding"), MODEL)
     with torch.no_grad():
-        return module(*(torch.from_numpy(inputs[name]) for name in ("input_ids", "attention_mask"))).numpy()
+        return module(*(torch.from_numpy(inputs[name]) for name in names)).numpy()
 
 
 @pytest.mark.parametrize("name", SERVED)
 def test_each_engine_answers_as_pytorch_does(built, name):
     project, _ = built
     engine = ENGINES.get("onnxruntime").open(project.repository / "tiny_encoder" / "1" / f"{name}.onnx")
-    inputs = TASKS.get("embedding").sample_inputs(np.random.default_rng(5), 7, 30, {"vocab_size": 129})
-    answer = engine.run(ragged_inputs(inputs, row_lengths(inputs["attention_mask"])))["embedding_output"]
-    expected = pytorch(inputs)
-    assert answer.dtype == np.float32
+    rows = sample(7, 30)
+    answer, expected = answers(engine, rows), pytorch(rows.inputs)
+    assert (answer.dtype, answer.shape) == (np.float32, (7, HIDDEN))
     assert np.abs(answer - expected).max() < WITHIN[name]
     assert np.allclose(np.linalg.norm(answer, axis=1), 1, atol=1e-3)
 
@@ -160,7 +175,7 @@ def test_an_impossible_gate_stops_the_build_and_leaves_nothing(project):
     message = error.value.message
     assert message.startswith("ONNX int8: output 'embedding_output' ")
     assert "maximum error 0.0" in message
-    assert "is over the gate 1e-09 (input 0: 1 rows of up to 1 tokens; worst row 0, 1 tokens)" in message
+    assert "is over the gate 1e-09 (input 0: 1 rows, longest sequence 1; worst vector 0)" in message
     assert "gates.parity" in error.value.hint
     assert not lowered & digests_of_blobs(project)
     assert {path: path.read_bytes() for path in project.repository.rglob("*") if path.is_file()} == before_int8
@@ -219,9 +234,9 @@ def test_a_length_over_the_models_positions_is_refused(project):
     assert error.value.hint == "Set export.max_length to 64 or less."
 
 
-def test_calibration_texts_that_arent_there_are_named(project):
-    with pytest.raises(RecipeError, match=r"calibration texts .*absent\.txt aren't there"):
-        project.build("int8", calibration={"texts": "absent.txt"})
+def test_calibration_data_that_isnt_there_is_named(project):
+    with pytest.raises(RecipeError, match=r"calibration data .*absent\.txt isn't there"):
+        project.build("int8", calibration={"file": "absent.txt"})
 
 
 def test_the_model_may_lie_beside_the_recipe(project, built):
@@ -233,6 +248,5 @@ def test_the_model_may_lie_beside_the_recipe(project, built):
 def test_a_fixed_row_length_builds_and_answers(project):
     project.build("fp32", export={"max_length": 24, "dynamic_axes": ["batch"]})
     engine = ENGINES.get("onnxruntime").open(project.repository / "tiny_encoder" / "1" / "fp32.onnx")
-    inputs = TASKS.get("embedding").sample_inputs(np.random.default_rng(5), 3, 10, {"vocab_size": 129})
-    answer = engine.run(ragged_inputs(inputs, row_lengths(inputs["attention_mask"])))["embedding_output"]
-    assert np.abs(answer - pytorch(inputs)).max() < 1e-5
+    rows = sample(3, 10)
+    assert np.abs(answers(engine, rows, 24) - pytorch(rows.inputs)).max() < 1e-5

@@ -13,6 +13,7 @@ import torch
 from tiny_bert import vocabulary, write_tokenizer
 
 from tritonpack.core.errors import SourceError, StageError
+from tritonpack.core.model import RaggedAxis
 from tritonpack.engines import ENGINES
 from tritonpack.stages.raggedize import ragged_inputs
 
@@ -50,7 +51,9 @@ def test_a_python_factory_builds(fresh):
     assert result.packaged.served == ("fp32",)
     engine = ENGINES.get("onnxruntime").open(fresh.repository / "tiny_encoder" / "1" / "fp32.onnx")
     ids = np.array([[4, 5, 6], [7, 8, 9]])
-    answer = engine.run(ragged_inputs({"input_ids": ids, "attention_mask": np.ones_like(ids)}, [2, 3]))
+    axes = [RaggedAxis("sequence", "attention_mask", {"input_ids": 0, "attention_mask": 0}, 48)]
+    padded = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    answer = engine.run(ragged_inputs(padded, axes, {"sequence": [2, 3]}))
     expected = np.stack([table[[4, 5]].mean(0), table[[7, 8, 9]].mean(0)])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     assert np.abs(answer["embedding_output"] - expected).max() < 1e-5
@@ -88,7 +91,7 @@ def test_a_tokenizer_of_another_model_is_refused(fresh, model):
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"]["onetoomany"] = len(vocabulary())
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(SourceError, match="the tokenizer knows 130 tokens, but the model has embeddings for 129"):
+    with pytest.raises(SourceError, match=r"ids go up to 129 \('onetoomany'\), but the model has embeddings for 129"):
         fresh.build("fp32", source={"kind": "huggingface", "model": "model/"})
     assert not fresh.repository.exists()
 

@@ -85,8 +85,8 @@ def _ids(directory: Path) -> dict[str, int]:
 
 def _vocabulary(directory: Path) -> dict[str, int]:
     """Ids by token without the added ones, of a SentencePiece model none: they depend on the tokenizer's class."""
-    model = _json(directory, "tokenizer.json").get("model") or {}
-    vocabulary = model.get("vocab", {})
+    model = _json(directory, "tokenizer.json").get("model")
+    vocabulary = model.get("vocab", {}) if isinstance(model, dict) else {}
     if isinstance(vocabulary, list):  # a Unigram model's tokens and scores
         return {token: index for index, (token, _) in enumerate(vocabulary)}
     if not vocabulary and (directory / "vocab.txt").is_file():

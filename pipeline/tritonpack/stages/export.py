@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import warnings
@@ -83,7 +84,7 @@ def onnx_from_module(module: Any, traced: Traced, *, opset: int, out: Path) -> F
                 opset_version=opset,
                 input_names=[spec.name for spec in traced.inputs],
                 output_names=[spec.name for spec in traced.outputs],
-                dynamic_shapes=(shapes,),  # one entry: the module takes any number of tensors
+                dynamic_shapes=(shapes,) if _takes_any_number(module) else shapes,
                 verbose=False,
             )
         except Exception as error:  # the exporter raises whatever the model's code raises
@@ -122,6 +123,11 @@ def reference_from_module(module: Any, traced: Traced, *, out: Path) -> Facts:
         cases.append(Case(sample.inputs, sample.lengths, outputs))
     write_reference(cases, out)
     return {"cases": len(cases), "rows": sum(len(next(iter(case.inputs.values()))) for case in cases)}
+
+
+def _takes_any_number(module: Any) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
 def _is_dynamic(axis: str | int, traced: Traced) -> bool:

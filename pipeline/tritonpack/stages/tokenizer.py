@@ -76,13 +76,7 @@ def tokenizer_from_directory(
 
 def _from_file(directory: Path) -> tuple[Any, Facts]:
     """A ``tokenizer.json`` with nothing beside it that would change it."""
-    from tokenizers import Tokenizer
-
-    path = directory / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the Rust library raises plain Exception
-        raise SourceError(f"{path} isn't a tokenizer: {error}", hint="Save it again with save_pretrained().") from error
+    tokenizer = _read(directory / "tokenizer.json")
     padding = tokenizer.padding or {"pad_id": None, "pad_type_id": 0}
     truncation = tokenizer.truncation or {"direction": "right"}
     model = json.loads(tokenizer.to_str())["model"]
@@ -99,11 +93,22 @@ def _from_file(directory: Path) -> tuple[Any, Facts]:
     }
 
 
+def _read(path: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust library raises plain Exception
+        raise SourceError(f"{path} isn't a tokenizer: {error}", hint="Save it again with save_pretrained().") from error
+
+
 def _from_transformers(directory: Path, *, trust_remote_code: bool) -> tuple[Any, Facts]:
     """The Rust part of the tokenizer that `transformers` builds, once it has proved to be the whole."""
     from tokenizers import Tokenizer
 
-    if not (directory / "tokenizer.json").is_file() and any(directory.glob("*.model")):
+    if (directory / "tokenizer.json").is_file():
+        _read(directory / "tokenizer.json")  # transformers says less of what is wrong with it
+    elif any(directory.glob("*.model")):
         _check_sentencepiece()
     with _quiet():
         loaded = _loaded(directory, trust_remote_code=trust_remote_code)
