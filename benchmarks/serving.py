@@ -36,7 +36,6 @@ from tritonclient.grpc import service_pb2
 
 from tritonpack.repository.pbtxt import parse
 from tritonpack.server.embedded import ServerOptions, free_ports, start
-from tritonpack.stages.raggedize import LONGEST_ROW, ROW_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,8 +82,8 @@ class InProcess:
         feeds = {
             "input_ids": tokens,
             "attention_mask": np.ones_like(tokens),
-            ROW_LENGTH: np.array(lengths, np.int32)[:, None],
-            LONGEST_ROW: np.zeros(max(lengths), np.float32),
+            "sequence_length": np.array(lengths, np.int32)[:, None],
+            "longest_sequence": np.zeros(max(lengths), np.float32),
         }
         return self.session.run(None, feeds)[0]
 
