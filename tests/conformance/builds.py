@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,8 @@ from conformance.sources import write_word_tokenizer, write_word_vectors
 from conformance.texts import calibration_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conformance.answers import Answer
     from conformance.cells import Cell
 
@@ -139,19 +143,12 @@ def _calibration(cell: Cell, work: Path) -> Path:
     return path
 
 
-class _replacing:  # noqa: N801  reads as a verb
-    """A file written beside its place and then moved there: two workers may write it at once."""
-
-    def __init__(self, path: Path) -> None:
-        import os
-
-        self.path, self.new = path, path.with_name(f"{os.getpid()}-{path.name}")
-
-    def __enter__(self) -> Path:
-        return self.new
-
-    def __exit__(self, *_: object) -> None:
-        self.new.replace(self.path)
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, moved to its place afterwards: two workers may write it at once."""
+    new = path.with_name(f"{os.getpid()}-{path.name}")
+    yield new
+    new.replace(path)
 
 
 def _build(cell: Cell, source: dict[str, Any], work: Path, targets: tuple[str, ...], built: BuiltCell) -> None:

@@ -45,7 +45,7 @@ def table(results: list[Result], seconds: float) -> Table:
     """For a terminal."""
     drawn = Table(title=_summary(results, seconds))
     for number, heading in enumerate(_HEADINGS):
-        drawn.add_column(heading, justify="left" if number < 3 else "right", overflow="fold")
+        drawn.add_column(heading, justify="left" if number < 3 else "right", no_wrap=number < 2)
     for result in results:
         drawn.add_row(*_cells(result), style="red" if result.problem else None)
     return drawn

@@ -44,7 +44,7 @@ class Runner:
         targets: tuple[str, ...] = tuple(TARGETS),
         told: Callable[[Result], None] = lambda _: None,
     ) -> None:
-        self.work, self.jobs, self.targets, self.told = work, jobs, targets, told
+        self.work, self.jobs, self.targets, self.told = work.resolve(), jobs, targets, told
 
     def run(self, cells: list[Cell]) -> list[Result]:
         """Every cell's result, in the cells' order."""
