@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 _DECIMALS = 3
+_EXACT = "cpu_fp32"
 _CONSOLE = Console(stderr=True)
 
 
@@ -107,12 +108,11 @@ def _is_same(expected: Any, found: Any) -> bool:
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table(
-        "recipe", "metric", "rows", "PyTorch", "served", "same answers", "labels", title="FP32 PyTorch, served"
-    )
+    title = f"PyTorch in FP32, and {results[0].target} as it is served"
+    table = Table("recipe", "metric", "rows", "PyTorch", "served", "same answers", "labels", title=title)
     for result in results:
         numbers = (f"{value:.{_DECIMALS}f}" for value in (result.pytorch, result.served))
-        style = None if result.equal else "red"
+        style = None if result.equal or result.target != _EXACT else "red"
         same = f"{result.same} of {result.rows}"
         table.add_row(result.recipe, result.metric, str(result.rows), *numbers, same, result.labels, style=style)
     return table
@@ -121,7 +121,7 @@ def _table(results: Sequence[Result]) -> Table:
 def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"recipes: {', '.join(measures())}; all by default")
-    parser.add_argument("--target", default="cpu_fp32", help="the target to serve")
+    parser.add_argument("--target", default=_EXACT, help="the target to serve")
     parser.add_argument("--repository", type=Path, default=Path("build/zoo_repository"), help="where models are built")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
@@ -132,7 +132,7 @@ def _main() -> int:
         sys.stdout.write(json.dumps([asdict(result) for result in results], indent=1) + "\n")
     else:
         Console().print(_table(results))
-    return int(arguments.target == "cpu_fp32" and not all(result.equal for result in results))
+    return int(arguments.target == _EXACT and not all(result.equal for result in results))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def _lee(recipe: str) -> Measure:
 
 def _paraphrases() -> Labelled:
     kjv, web = bible.paraphrases(250)
-    return Labelled([{"text": text} for text in (*kjv, *web)], [None] * (len(kjv) + len(web)))
+    return Labelled([{"text": text} for text in (*kjv, *web)], [None] * (len(kjv) + len(web)), "aligned verses")
 
 
 def _named(data: Labelled, names: list[str]) -> Labelled:

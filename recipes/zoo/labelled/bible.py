@@ -48,7 +48,7 @@ def pairs(*, test: bool) -> Labelled:
         other = place if same else _other(place, len(numbers), rng)
         rows.append({"text": kjv[numbers[place]], "text_pair": web[numbers[other]]})
         labels.append(same)
-    return Labelled(rows, labels)
+    return Labelled(rows, labels, "aligned verses")
 
 
 def questions(*, test: bool) -> Labelled:
