@@ -9,92 +9,18 @@ from pathlib import Path
 import pytest
 
 from tritonpack.core.digest import digest_of_file
-from tritonpack.core.model import ModelTraits, RaggedAxis
-from tritonpack.core.tensors import TensorSpec
-from tritonpack.inputs import INPUTS
-from tritonpack.repository import python_models
 from tritonpack.repository.config import InstanceKind
-from tritonpack.repository.ensemble import Serving
 from tritonpack.repository.layout import Content, read_manifest
-from tritonpack.repository.pbtxt import parse
-from tritonpack.stages.assemble import steps_of
-from tritonpack.stages.package import BuiltTarget, Package, package, write_engine
-from tritonpack.tasks import TASKS
+from tritonpack.stages.package import package, write_engine
 
-CODE = Path(python_models.__file__).parent
-SERVING = Serving(
-    max_batch=8,
-    queue_delay_us=500,
-    instances=1,
-    tokenizer_instances=2,
-    postprocessor_instances=3,
-    threads=3,
-    response_cache=False,
-    warmup=True,
-)
-MODEL = ModelTraits({"pad_token_id": 5}, max_length=48, mask_token_id=4)
+sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no package of their own
 
-
-def steps(task, outputs, kind="text", facts=None, **options):
-    """The steps around a model of one task; the tokenizer said ``facts``."""
-    input_, task_ = INPUTS.get(kind), TASKS.get(task)
-    answer = task_.answer(task_.options(kind=task, **options), MODEL)
-    return steps_of(input_, input_.options(kind=kind), MODEL, facts or {}, answer, outputs)
-
-
-EMBEDDING = (TensorSpec("embedding_output", "float32", ("batch", 32)),)
-AXES = (RaggedAxis("sequence", "attention_mask", {"input_ids": 5, "attention_mask": 0}, 48),)
-RECIPE = Package(
-    name="tiny",
-    serving=SERVING,
-    order=(("cpu", "onnxruntime", "fp32"), ("small", "onnxruntime", "int8"), ("gpu", "tensorrt", "fp16")),
-    steps=steps("embedding", EMBEDDING),
-    tokenizer=Content.of_bytes(b'{"tokenizer": 1}'),
-)
-TRITON = {"onnxruntime": {"backend": "onnxruntime"}, "tensorrt": {"platform": "tensorrt_plan"}}
-SUFFIX = {"onnxruntime": ".onnx", "tensorrt": ".plan"}
-
-
-def target(name, data=None, model="model 1", outputs=EMBEDDING):
-    engine, precision = {name: rest for name, *rest in RECIPE.order}[name]
-    return BuiltTarget(
-        name=name,
-        engine=engine,
-        precision=precision,
-        suffix=SUFFIX[engine],
-        triton=TRITON[engine],
-        content=Content.of_bytes((data or f"{name} engine").encode()),
-        model=model,
-        inputs=tuple(TensorSpec(name, "int64", ("batch", "sequence")) for name in ("input_ids", "attention_mask")),
-        outputs=outputs,
-        axes=AXES,
-        facts={"platform": "any"},
-        verification=[{"status": "verified"}],
-        lineage=[{"stage": "export"}],
-    )
+from tiny_package import AXES, CODE, EMBEDDING, RECIPE, SERVING, assert_whole, bytes_of, config, steps, target
 
 
 @pytest.fixture
 def repository(tmp_path):
     return tmp_path / "models"
-
-
-def config(repository, path):
-    return parse((repository / path).read_text())
-
-
-def bytes_of(repository):
-    return {
-        path.relative_to(repository).as_posix(): path.read_bytes() for path in repository.rglob("*") if path.is_file()
-    }
-
-
-def assert_whole(repository):
-    """Every file that the manifest names is there, as it says."""
-    for entry in read_manifest(repository)["recipes"].values():
-        for path, facts in entry["files"].items():
-            assert (repository / path).stat().st_size == facts["size"]
-            assert digest_of_file(repository / path) == facts["sha256"]
 
 
 def test_three_models_are_written(repository):
@@ -178,103 +104,6 @@ def test_the_tokenizer_is_told_what_its_file_doesnt_say(repository):
         "pad_type_id": "3",
         "split_special_tokens": "true",
     }
-
-
-LOGITS = (TensorSpec("logits_output", "float32", ("batch", 2)),)
-MASKS = (TensorSpec("logits_output", "float32", ("batch", 4, 99)),)
-LABELLED = replace(RECIPE, steps=steps("classification", LOGITS, labels=("no", "yes")))
-FILLED = replace(RECIPE, steps=steps("fill_mask", MASKS))
-
-
-def test_a_task_with_answers_of_its_own_has_a_fourth_model(repository):
-    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
-    stage = (repository / "tiny_postprocessor" / "1" / "stage.py").read_bytes()
-    assert stage == (CODE / "classification.py").read_bytes()
-    assert {path for path in bytes_of(repository) if path.startswith("tiny_postprocessor")} == {
-        "tiny_postprocessor/1/model.py",
-        "tiny_postprocessor/1/stage.py",
-        "tiny_postprocessor/config.pbtxt",
-    }
-    after = config(repository, "tiny_postprocessor/config.pbtxt")
-    assert (after.max_batch_size, after.instance_group[0].count) == (8, 3)
-    assert [part.name for part in after.input] == ["logits_output"]
-    assert [part.name for part in after.output] == ["labels", "scores"]
-    _, encoder, answer = config(repository, "tiny/config.pbtxt").ensemble_scheduling.step
-    assert (answer.model_name, answer.input_map) == ("tiny_postprocessor", encoder.output_map)
-    assert answer.output_map == {"labels": "labels", "scores": "scores"}
-    assert read_manifest(repository)["recipes"]["tiny"]["models"] == {
-        "ensemble": "tiny",
-        "encoder": "tiny_encoder",
-        "preprocessor": "tiny_tokenizer",
-        "postprocessor": "tiny_postprocessor",
-    }
-    assert_whole(repository)
-
-
-def test_answers_that_are_words_have_the_tokenizer_beside_them(repository):
-    package(repository, FILLED, [target("cpu", outputs=MASKS)])
-    words = (repository / "tiny_postprocessor" / "1" / "tokenizer.json").read_bytes()
-    assert words == (repository / "tiny_tokenizer" / "1" / "tokenizer.json").read_bytes()
-    step = config(repository, "tiny/config.pbtxt").ensemble_scheduling.step[2]
-    assert step.input_map == {"logits_output": "logits_output", "input_ids": "input_ids"}
-
-
-def test_a_recipe_whose_task_changed_leaves_nothing_of_the_old_one(repository):
-    package(repository, FILLED, [target("cpu", "masks", model="masks", outputs=MASKS)])
-    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
-    assert not any(path.startswith("tiny_postprocessor") for path in bytes_of(repository))
-    assert not (repository / "tiny_postprocessor").exists()
-    assert "postprocessor" not in read_manifest(repository)["recipes"]["tiny"]["models"]
-    assert len(config(repository, "tiny/config.pbtxt").ensemble_scheduling.step) == 2
-    assert_whole(repository)
-
-
-def test_another_tasks_code_is_a_new_version_of_the_last_step(repository):
-    package(repository, FILLED, [target("cpu", "masks", model="masks", outputs=MASKS)])
-    package(repository, LABELLED, [target("cpu", "labels", model="labels", outputs=LOGITS)])
-    stage = (repository / "tiny_postprocessor" / "2" / "stage.py").read_bytes()
-    assert stage == (CODE / "classification.py").read_bytes()
-    assert not (repository / "tiny_postprocessor" / "2" / "tokenizer.json").exists()
-    assert_whole(repository)
-
-
-def test_a_recipe_whose_task_changed_twice_leaves_no_version_of_the_old_ones(repository):
-    """A folder without a configuration would keep Triton from starting."""
-    package(repository, FILLED, [target("cpu", "masks", model="masks", outputs=MASKS)])
-    package(repository, LABELLED, [target("cpu", "labels", model="labels", outputs=LOGITS)])
-    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
-    assert not (repository / "tiny_postprocessor").exists()
-    assert all((folder / "config.pbtxt").is_file() for folder in repository.iterdir() if folder.is_dir())
-
-
-def test_a_step_goes_from_a_repository_that_is_a_mount_point_too(repository, monkeypatch):
-    monkeypatch.setattr("tritonpack.repository.tree._is_mount", lambda _folder: True)
-    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
-    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
-    assert sorted(path.name for path in repository.iterdir() if not path.name.startswith(".")) == [
-        "manifest.json",
-        "tiny",
-        "tiny_encoder",
-        "tiny_tokenizer",
-    ]
-    assert_whole(repository)
-
-
-def test_what_a_person_put_beside_a_step_that_goes_stays(repository):
-    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
-    (repository / "tiny_postprocessor" / "notes.txt").write_text("mine")
-    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
-    assert {path for path in bytes_of(repository) if path.startswith("tiny_postprocessor")} == {
-        "tiny_postprocessor/notes.txt"
-    }
-
-
-def test_another_recipes_steps_stay(repository):
-    package(repository, replace(LABELLED, name="other"), [target("cpu", outputs=LOGITS)])
-    package(repository, LABELLED, [target("cpu", outputs=LOGITS)])
-    package(repository, RECIPE, [target("cpu", "vectors", model="vectors")])
-    assert (repository / "other_postprocessor" / "1" / "stage.py").is_file()
-    assert_whole(repository)
 
 
 def test_the_same_again_writes_nothing(repository):
@@ -429,13 +258,14 @@ PACKAGE = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-sys.path.insert(0, str(Path(sys.argv[1]).parent))
-import test_package as t
+sys.path.insert(0, str(Path(sys.argv[1]).parents[1] / "tiny"))
+import tiny_package as t
+from tritonpack.stages.package import package
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(10):
     recipe = replace(t.RECIPE, name=f"{sys.argv[3]}{number}")
-    t.package(Path(sys.argv[2]), recipe, [t.target("cpu")])
+    package(Path(sys.argv[2]), recipe, [t.target("cpu")])
 """
 
 
