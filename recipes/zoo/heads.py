@@ -59,6 +59,6 @@ def heads() -> dict[str, Head]:
         "intent": Head(classes, intents.commands, tuple(intents.names()), ("text",), SMALL, 2, 900, 2e-3, 48),
         "pairs": Head(classes, bible.pairs, ("other", "same"), ("text", "text_pair"), SMALL, 2, 600, 1e-3, 128),
         "qa": Head(
-            "AutoModelForQuestionAnswering", bible.questions, (), ("question", "context"), SMALL, 2, 900, 2e-3, 192
+            "AutoModelForQuestionAnswering", bible.questions, (), ("question", "context"), MINILM, 6, 110, 2e-4, 192
         ),
     }
