@@ -26,6 +26,11 @@ check: $(READY)
 conformance: $(READY)
 	$(BIN)/python tests/conformance/run.py
 
+zoo: $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/zoo.txt
+	$(BIN)/python recipes/zoo/train.py sentiment intent pairs qa
+	$(BIN)/python recipes/zoo/measure.py --repository build/zoo_repository
+
 test-docker: $(READY)
 	TRITONPACK_REQUIRE_DOCKER=1 $(BIN)/pytest -m docker tests/docker
 

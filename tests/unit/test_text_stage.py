@@ -348,6 +348,21 @@ def test_parameters_that_no_text_could_be_served_with_are_refused(folder, parame
         stage(folder, **parameters)
 
 
+def test_a_row_without_a_token_is_one_masked_element_or_refused(folder, tmp_path):
+    from tokenizers import Tokenizer, processors
+
+    bare = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    bare.post_processor = processors.Sequence([])
+    bare.save(str(tmp_path / "tokenizer.json"))
+    empty, mixed, full = request(text=[""]), request(text=["the cat", " "]), request(text=["dog"])
+    taken = stage(tmp_path, pad_id=9).run([empty])
+    assert taken[0]["input_ids"].tolist() == [[9]]
+    assert taken[0]["attention_mask"].tolist() == [[0]]
+    refused = stage(tmp_path, needs_token="true").run([empty, mixed, full])
+    assert refused[:2] == [f"text in row {row} has no tokens; the model needs one at least" for row in (0, 1)]
+    assert refused[2]["input_ids"].tolist() == [ids("dog")]
+
+
 def test_a_missing_tokenizer_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"there is no tokenizer file .*tokenizer\.json; build the model again"):
         stage(tmp_path)

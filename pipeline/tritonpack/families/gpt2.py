@@ -38,4 +38,5 @@ def _scored_by_mask(model: Any) -> Any:
     return Scored().eval() if isinstance(model, GPT2ForSequenceClassification) else model
 
 
-FAMILY = Family(model_types=("gpt2",), positions=_positions, adapt=_scored_by_mask)
+# Its tokenizer adds no special tokens, so an empty text has none at all.
+FAMILY = Family(model_types=("gpt2",), needs_token=True, positions=_positions, adapt=_scored_by_mask)

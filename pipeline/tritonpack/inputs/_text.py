@@ -63,6 +63,7 @@ class TokenInput:
             "pad_id": str(model.pad_id),
             "truncation": self.truncation,
             "truncation_side": model.truncation_side,
+            **({"needs_token": "true"} if model.needs_token else {}),
         }
 
     def rows_per_request(self, options: Any) -> int:

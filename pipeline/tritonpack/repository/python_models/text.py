@@ -10,21 +10,26 @@ Parameters: ``texts`` (names of the inputs, joined by commas), ``outputs`` (the 
 (tokens, special ones included), ``pad_id``, ``pad_type_id``, ``unk_id``, ``truncation`` (``longest_first``,
 ``only_first``, ``only_second``), ``truncation_side``, ``apart`` (``true``: two texts in rows of their own),
 ``stride`` (tokens that neighbouring windows share; absent: no windows), ``max_windows`` (of one row),
-``split_special_tokens`` (``true``: special tokens written out in a text are ordinary text).
+``split_special_tokens`` (``true``: special tokens written out in a text are ordinary text), ``needs_token``
+(``true``: a row without any token is refused).
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Threads of the tokenizer would take the encoder's cores.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
 from tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SPECIAL = -1
 _IDS = ("input_ids", "attention_mask", "token_type_ids")
@@ -46,11 +51,7 @@ class Stage:
     """One instance of the tokenizer."""
 
     def __init__(self, folder: Path, parameters: dict[str, str]) -> None:
-        """Read ``tokenizer.json`` from the version's folder.
-
-        Args:
-            folder: the version's folder.
-            parameters: as the module says.
+        """Read ``tokenizer.json`` from the version's ``folder``.
 
         Raises:
             ValueError: there is no tokenizer, or the parameters don't fit it or each other.
@@ -70,6 +71,7 @@ class Stage:
         self.max_length = int(parameters["max_length"])
         self.pad_id = int(parameters.get("pad_id", "0"))
         self.pad_type_id = int(parameters.get("pad_type_id", "0"))
+        self.needs_token = parameters.get("needs_token") == "true"
         self.unk_id = int(parameters.get("unk_id", "-1"))
         self.truncation = parameters.get("truncation", "longest_first")
         self.from_left = parameters.get("truncation_side", "right") == "left"
@@ -86,10 +88,7 @@ class Stage:
         self.token_lengths = _token_lengths(self.tokenizer) if "subword" in self.outputs else None
 
     def run(self, requests: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray] | str]:
-        """Tokenize the texts of all requests in one call, and answer each request.
-
-        Args:
-            requests: the texts by input name, each ``(rows, 1) bytes``.
+        """Tokenize the texts ``(rows, 1) bytes`` of all requests in one call, and answer each request.
 
         Returns:
             For each request its outputs by name, or what is wrong with it.
@@ -129,6 +128,10 @@ class Stage:
 
     def _answer(self, rows: list[Row]) -> dict[str, np.ndarray] | str:
         """The outputs of one request."""
+        if self.needs_token and not self.template.special:
+            lengths = [sum(len(encoding) for _, encoding in row) for row in rows]
+            if 0 in lengths:
+                return f"{self.texts[0]} in row {lengths.index(0)} has no tokens; the model needs one at least"
         if self.plain:
             return self._plain([row[0][1] for row in rows])
         if self.apart:
@@ -228,19 +231,21 @@ class Stage:
         if "token_type_ids" in names:
             types = [template.types(spans) for _, spans in cut]
             arrays["token_type_ids"] = _padded(types, self.pad_type_id, np.int64)
+
+        def places(values: Callable[[str, Any], list[Any]], special: Any) -> list[list[Any]]:
+            of_rows = [[values(*text) for text in row] for row in rows]
+            return [template.values(of_rows[row], spans, special) for row, spans in cut]
+
         if "sequence" in names:
-            arrays["sequence"] = _padded([template.sequences(spans) for _, spans in cut], _SPECIAL, np.int32)
+            numbers = [[[number] * len(encoding) for number, (_, encoding) in enumerate(row)] for row in rows]
+            cut_numbers = [template.values(numbers[row], spans, _SPECIAL) for row, spans in cut]
+            arrays["sequence"] = _padded(cut_numbers, _SPECIAL, np.int32)
         if "offsets" in names:
-            places = [[encoding.offsets for _, encoding in row] for row in rows]
-            cut_places = [template.values(places[row], spans, (0, 0)) for row, spans in cut]
-            arrays["offsets"] = _padded(cut_places, 0, np.int32, (2,))
+            arrays["offsets"] = _padded(places(lambda _, encoding: encoding.offsets, (0, 0)), 0, np.int32, (2,))
         if "words" in names:
-            words = [[_words(encoding) for _, encoding in row] for row in rows]
-            cut_words = [template.values(words[row], spans, _SPECIAL) for row, spans in cut]
-            arrays["words"] = _padded(cut_words, _SPECIAL, np.int32)
+            arrays["words"] = _padded(places(_words, _SPECIAL), _SPECIAL, np.int32)
         if "subword" in names:
-            flags = [[self._subword(*text) for text in row] for row in rows]
-            arrays["subword"] = _padded([template.values(flags[row], spans, False) for row, spans in cut], 0, np.bool_)
+            arrays["subword"] = _padded(places(self._subword, False), 0, np.bool_)
         return arrays
 
     def _subword(self, text: str, encoding: Any) -> list[bool]:
@@ -268,12 +273,7 @@ class Stage:
 
 
 class Template:
-    """A row's parts in order, special tokens and texts, learned from what the tokenizer does with a short text.
-
-    Args:
-        tokenizer: the tokenizer.
-        pair: whether a row holds two texts.
-    """
+    """The parts of a row, of a pair if so, in order: special tokens and texts, learned from a short text's tokens."""
 
     def __init__(self, tokenizer: Any, *, pair: bool) -> None:
         word = _word(tokenizer)
@@ -281,7 +281,9 @@ class Template:
         places = [_SPECIAL if sequence is None else sequence for sequence in encoding.sequence_ids]
         self.parts: list[tuple[int, list[int], list[int]]] = []
         """Of each part the text's number or `_SPECIAL`, the token ids and the token types."""
-        for sequence, group in itertools.groupby(zip(places, encoding.ids, encoding.type_ids, strict=True), _first):
+        for sequence, group in itertools.groupby(
+            zip(places, encoding.ids, encoding.type_ids, strict=True), itemgetter(0)
+        ):
             tokens = list(group)
             self.parts.append((sequence, [token for _, token, _ in tokens], [kind for _, _, kind in tokens]))
         self.texts = _PAIR if pair else 1
@@ -319,23 +321,12 @@ class Template:
             row += types if sequence == _SPECIAL else types[:1] * (spans[sequence][1] - spans[sequence][0])
         return row
 
-    def sequences(self, spans: list[Span]) -> list[int]:
-        """A row's text numbers, `_SPECIAL` for special tokens."""
-        row: list[int] = []
-        for sequence, ids, _ in self.parts:
-            row += [sequence] * (len(ids) if sequence == _SPECIAL else spans[sequence][1] - spans[sequence][0])
-        return row
-
-
-def _first(values: tuple[int, int, int]) -> int:
-    return values[0]
-
 
 def _of_window(name: str) -> str:
     return f"{name}_of_window"
 
 
-def _words(encoding: Any) -> list[int]:
+def _words(_text: str, encoding: Any) -> list[int]:
     """Index of each token's word in its text, as the tokenizer cuts words; `_SPECIAL` for a token of none."""
     return [_SPECIAL if word is None else word for word in encoding.word_ids]
 
