@@ -145,7 +145,7 @@ def test_a_decoder_whose_encoder_nobody_can_load_alone(model_folder, task):
     config = architecture("BartForConditionalGeneration", is_encoder_decoder=True)
     with pytest.raises(UnsupportedError, match="BartForConditionalGeneration has a decoder") as error:
         propose(model_folder(config, model_type="bart"), task=task)
-    assert error.value.hint == "Encoders of such models are served of: t5."
+    assert error.value.hint == "Encoders of such models are served of: mt5, t5."
     assert error.value.context["field"] == "task.kind"
 
 

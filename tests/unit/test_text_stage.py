@@ -358,7 +358,7 @@ def test_a_row_without_a_token_is_one_masked_element_or_refused(folder, tmp_path
     taken = stage(tmp_path, pad_id=9).run([empty])
     assert taken[0]["input_ids"].tolist() == [[9]]
     assert taken[0]["attention_mask"].tolist() == [[0]]
-    refused = stage(tmp_path, needs_token="true").run([empty, mixed, full])
+    refused = stage(tmp_path, needs_token="true").run([empty, mixed, full])  # noqa: S106  not a password
     assert refused[:2] == [f"text in row {row} has no tokens; the model needs one at least" for row in (0, 1)]
     assert refused[2]["input_ids"].tolist() == [ids("dog")]
 
