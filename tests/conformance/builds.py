@@ -172,9 +172,10 @@ def _build(cell: Cell, source: dict[str, Any], work: Path, targets: tuple[str, .
                 raise
         else:
             raise AssertionError(f"{name} was to be refused: {cell.refused[name]}")
-    seconds = [(step.action.stage, step.record.seconds) for step in result.steps]
-    built.export_s = sum(spent for stage, spent in seconds if stage == "export")
-    built.build_s = sum(spent for _, spent in seconds)
+    # Targets share steps: the second one finds what the first one made.
+    seconds = {(step.action.stage, step.record.digest): step.record.seconds for step in result.steps}
+    built.export_s = sum(spent for (stage, _), spent in seconds.items() if stage == "export")
+    built.build_s = sum(seconds.values())
     for target in result.targets:
         built.kib[target.name] = target.content.size / 1024
         outputs = [output for report in target.verification for output in report.get("outputs", {}).values()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,23 +116,30 @@ HEADS: dict[str, Head] = {
 
 
 def write_model(folder: Path, family: str, head: str) -> Path:
-    """Write a model directory with its tokenizer, unless it is there, and return it."""
-    if (folder / "written").is_file():
+    """Write a model directory with its tokenizer, unless it is there, and return it.
+
+    It appears whole: two workers may want the same one at once.
+    """
+    if folder.is_dir():
         return folder
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    folder.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f".{folder.name}-{os.getpid()}")
+    new.mkdir(parents=True)
     tokenizer = TOKENIZERS[family]()
-    tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(new)
     carried = HEADS[head]
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         model = getattr(transformers, carried.auto_class).from_config(_config(family, carried, tokenizer)).eval()
         _spread(model)
-    model.save_pretrained(folder)
-    (folder / "written").touch()
+    model.save_pretrained(new)
+    try:
+        new.rename(folder)
+    except OSError:  # the other worker was first, and wrote the same
+        shutil.rmtree(new)
     return folder
 
 

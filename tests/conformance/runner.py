@@ -47,11 +47,12 @@ class Runner:
         self.work, self.jobs, self.targets, self.told = work.resolve(), jobs, targets, told
 
     def run(self, cells: list[Cell]) -> list[Result]:
-        """Every cell's result, in the cells' order."""
+        """Every cell's result, in the cells' order; a run in the same folder is waited for."""
         self.work.mkdir(parents=True, exist_ok=True)
         results: dict[str, Result] = {}
         by_name = {cell.name: cell for cell in cells}
         with ExitStack() as stack:
+            stack.enter_context(FileLock(self.work / "lock"))
             builders = stack.enter_context(_builders(self.jobs))
             client: triton.InferenceServerClient | None = None
             for future in as_completed([builders(cell, self.work, self.targets) for cell in cells]):
