@@ -100,7 +100,7 @@ def assert_equal(found, batch, *columns):
         assert all(0 <= start <= end <= lengths[text] for (start, end), text in zip(places, sequence, strict=True))
 
 
-ALL = {"return_offsets_mapping": True, "return_token_type_ids": True, "verbose": False}
+ALL = {"return_offsets_mapping": True, "verbose": False}
 
 
 def test_the_corpus_holds_this_many_texts_and_scripts(texts, flat):
@@ -148,8 +148,7 @@ def test_windows_are_the_same(served, flat, side):
     settings = {"stride": 3, "truncation_side": side}
     found = answers_of(stage_of(served, ["question", "context"], max_length=32, **settings), questions, contexts)
     tokenizer.truncation_side = side
-    # Types where the model takes them: for others the library gives windows after the first ones of their own.
-    asked = {**ALL, "return_token_type_ids": None, "return_overflowing_tokens": True}
+    asked = {**ALL, "return_overflowing_tokens": True}
     batch = tokenizer(questions, contexts, truncation="only_second", max_length=32, stride=3, **asked)
     rows = batch["overflow_to_sample_mapping"]
     assert len(rows) > len(questions)
