@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import tritonclient.grpc as triton
+from filelock import FileLock
 
 from conformance.builds import TARGETS, BuiltCell, build_cell
 from conformance.report import Result
