@@ -2,7 +2,8 @@
 
 Ranges are the least and greatest value seen on calibration data, symmetric; weights have a scale per
 channel. A product whose input has outliers would lose all its resolution to them, so it stays in
-floating point: what counts as an outlier is measured, not named by layer.
+floating point: what counts as an outlier is measured, not named by layer. A graph without products has its
+tables in INT8.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from tritonpack.core.errors import LoweringError
 from tritonpack.core.tensors import Tensors, Tolerance
 from tritonpack.precisions._quantize import QUANTIZABLE, quantized_facts, quietly, weight_nodes, with_products_alone
+from tritonpack.precisions._tables import with_tables_in_int8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,7 @@ _OUTLIER_RATIO = 3.0
 class Int8:
     """Quantizes and dequantizes around every product with weights, except where outliers forbid it."""
 
-    version = 2
+    version = 3
     packages = ("onnx", "onnxruntime")
     needs_calibration = True
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
@@ -44,11 +46,11 @@ class Int8:
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
         if not calibration:
-            raise LoweringError("int8: no calibration data", hint="Add calibration: {texts: FILE} to the recipe.")
+            raise LoweringError("int8: no calibration data", hint="Add calibration: {file: FILE} to the recipe.")
         model = with_products_alone(onnx)
         ratios = _outlier_ratios(model, calibration)
         if not ratios:
-            raise LoweringError("int8: the graph has no product with weights", hint="Use precision: fp32.")
+            return _tables_alone(model, out)
         kept = sorted(name for name, ratio in ratios.items() if ratio > _OUTLIER_RATIO)
         if len(kept) == len(ratios):
             raise LoweringError(
@@ -76,6 +78,19 @@ class Int8:
 
 
 PRECISION = Int8()
+
+
+def _tables_alone(model: Any, out: Path) -> Facts:
+    """The rewrite of a graph that looks vectors up and multiplies nothing, as word vectors are.
+
+    Raises:
+        LoweringError: it looks nothing up either.
+    """
+    tables = with_tables_in_int8(model)
+    if not tables:
+        raise LoweringError("int8: the graph has no product with weights and no table", hint="Use precision: fp32.")
+    out.write_bytes(model.SerializeToString(deterministic=True))
+    return {"quantized_tables": tables}
 
 
 class _Reader:
