@@ -40,7 +40,6 @@ class Cell:
         config: what the recipe says of a plain module.
         max_length: the recipe's.
         tolerance: between served and expected, FP32 on both sides.
-        refused: target that can't be built -> what the error has to say.
     """
 
     family: str
@@ -53,7 +52,6 @@ class Cell:
     config: dict[str, Any] = field(default_factory=dict)
     max_length: int = MAX_LENGTH
     tolerance: Tolerance = Tolerance(absolute=5e-6, relative=1e-5)
-    refused: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -122,6 +120,4 @@ def _of_modules() -> Iterator[Cell]:
     yield module("sound_window_classifier", "window", "sounds", window, ["yes", "no", "noise"])
     for form in ("word2vec", "glove", "fasttext"):
         task = {"kind": "embedding", "pooling": "mean", "normalize": form != "glove"}
-        # A look-up and a mean: there is nothing that INT8 could multiply.
-        refused = {"rtx_int8": "the graph has no product with weights"}
-        yield Cell(form, "mean", form, task, "texts", source="word_vectors", max_length=256, refused=refused)
+        yield Cell(form, "mean", form, task, "texts", source="word_vectors", max_length=256)

@@ -71,8 +71,6 @@ def markdown(results: list[Result], seconds: float) -> str:
         "  *of tolerance*: the same in units of the tolerance, " + _tolerances(results) + ".",
         "- *cosine fp16*, *cosine int8*: least cosine of the graph that is compiled to PyTorch's outputs, run by ONNX",
         "  Runtime. Random weights have no margin for INT8: this shows that the path works, not how good INT8 is.",
-        "- *RTX KiB*: a dash stands for an engine that is refused, as was checked: word vectors are looked",
-        "  up and averaged, so INT8 has nothing to multiply.",
         "- *rows a batch*: mean size of the encoder's batches while all texts were sent at once.",
         "",
         f"| {' | '.join(_HEADINGS)} |",
