@@ -79,7 +79,7 @@ def test_a_head_that_does_something_else_is_left_off(model_folder, name):
 
 
 def test_a_head_that_does_something_else_isnt_served_on_request_either(model_folder):
-    with pytest.raises(UnsupportedError, match="ElectraForPreTraining doesn't do fill_mask") as error:
+    with pytest.raises(RecipeError, match=r"its architecture is ElectraForPreTraining \(its head tells") as error:
         propose(model_folder(architecture("ElectraForPreTraining")), task="fill_mask")
     assert error.value.context["field"] == "task.kind"
 

@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING
 
 from tritonpack.core.errors import UnsupportedError
 from tritonpack.families import FAMILIES, family_of
-from tritonpack.stages.fit import check_head
+from tritonpack.stages.fit import OTHER_HEADS, check_head
 from tritonpack.tasks import TASKS
 
 if TYPE_CHECKING:
     from tritonpack.proposal.files import ModelFiles
     from tritonpack.proposal.findings import Findings
 
-# Architectures that end as a task's heads do, though their head does something else.
-_OTHER_HEADS = {
-    "ElectraForPreTraining": "its head tells replaced words from real ones, it names none",
-    "XLNetLMHeadModel": "its head scores the words of a permuted text, not the next word",
-    "XLNetForQuestionAnswering": "its head searches with a beam: it has no start and end score for every token",
-    "XLMWithLMHeadModel": "its head fills masks, it doesn't tell the next word",
-    "FlaubertWithLMHeadModel": "its head fills masks, it doesn't tell the next word",
-}
 _BARE = re.compile(r"^(?!.*(For[A-Z]|Heads?Model)).+Model$")
 _OTHER_MODALITIES = ("vision_config", "audio_config", "image_size", "num_mel_bins", "conv_kernel")
 
@@ -49,9 +41,6 @@ def task_of(files: ModelFiles, asked: str | None, found: Findings) -> str:
 def _asked(files: ModelFiles, asked: str, found: Findings) -> str:
     TASKS.check(asked)
     check_head(asked, files.config)
-    for name in files.architectures:
-        if name in _OTHER_HEADS and name.endswith(TASKS.get(asked).heads or ("?",)):
-            raise _unknown(files, f"{name} doesn't do {asked}: {_OTHER_HEADS[name]}")
     found.add("task.kind", asked, "--task")
     return asked
 
@@ -68,9 +57,9 @@ def _inferred(files: ModelFiles, found: Findings) -> str:
         return "embedding"
     for name in files.architectures:
         origin = f"config.json: {name}"
-        if name in _OTHER_HEADS:
+        if name in OTHER_HEADS:
             check = f"--task KIND, if you mean another of: {', '.join(TASKS.names())}."
-            found.assume("task.kind", "embedding", why=f"{name}: {_OTHER_HEADS[name]}", check=check)
+            found.assume("task.kind", "embedding", why=f"{name}: {OTHER_HEADS[name]}", check=check)
             return "embedding"
         for kind, task in TASKS.all().items():
             if task.heads and name.endswith(task.heads):
