@@ -143,6 +143,7 @@ class _Graph:
             max_length=recipe.export.max_length,
             token_types=self.family.has_token_types(self.located.config)
             and (self.family.types_one_text or not one_text),
+            context_first=self.family.context_first,
             needs_token=self.family.needs_token,
             mask_token_id=self.located.mask_token_id,
             truncation_side=self.located.truncation_side,

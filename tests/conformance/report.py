@@ -65,7 +65,7 @@ def markdown(results: list[Result], seconds: float) -> str:
         "- *status*: every served number is within the tolerance of the expected one, every label, span and token is",
         "  the same, every TensorRT-RTX engine compiled, and the dynamic batcher joined requests of different length.",
         "- The reference of questions and answers: `transformers` 5 has the models and the search for spans, but no",
-        "  pipeline around them any more; that follows release 4.57. The question comes before the document.",
+        "  pipeline around them any more; that follows release 4.57, which put XLNet's document before its question.",
         "- *export s*, *build s*: of the export, and of all steps of all four targets together, when they ran.",
         "- *max error*: greatest difference of a served number (ONNX Runtime, FP32) to the expected one;",
         "  *of tolerance*: the same in units of the tolerance, " + _tolerances(results) + ".",

@@ -33,10 +33,11 @@ def spans_from_model(model: Any, tokenizer: Any, cell: Cell, row: Row) -> list[t
     task, options = cell.task, cell.input or {}
     aligned = task.get("align_to_words", True)
     top = 2 * task["top_k"] + 10 if aligned else task["top_k"]
+    # The pipeline put the document first for tokenizers that pad on the left.
+    question_first = tokenizer.padding_side == "right"
     encoding = tokenizer(
-        row["question"],
-        row["context"],
-        truncation="only_second",
+        *((row["question"], row["context"]) if question_first else (row["context"], row["question"])),
+        truncation="only_second" if question_first else "only_first",
         max_length=cell.max_length,
         stride=options["stride"],
         return_overflowing_tokens=True,
@@ -46,10 +47,14 @@ def spans_from_model(model: Any, tokenizer: Any, cell: Cell, row: Row) -> list[t
     no_answer = _NO_SCORE_YET
     for window in range(len(encoding["input_ids"])):
         start, end = _logits(model, tokenizer, encoding, window)
+        forbidden = _forbidden(tokenizer, encoding, window, document=int(question_first))
+        # The search takes the first place for the classifier token's; where the document begins there, one is added.
+        added = 0 if question_first else 1
+        start, end = (np.pad(scores, ((0, 0), (added, 0)), constant_values=-1e4) for scores in (start, end))
         starts, ends, scores, no_answer = select_starts_ends(
             start,
             end,
-            _forbidden(tokenizer, encoding, window),
+            np.pad(forbidden, ((0, 0), (added, 0)), constant_values=1),
             np.ones_like(start, dtype=np.int64),
             no_answer,
             top,
@@ -59,7 +64,9 @@ def spans_from_model(model: Any, tokenizer: Any, cell: Cell, row: Row) -> list[t
         for first, last, score in zip(starts.tolist(), ends.tolist(), scores.tolist(), strict=True):
             # Spans that end before they start fill short lists up with a score of 0: they are no answers.
             if score > 0:
-                begin, finish = _characters(encoding[window], first, last, aligned=aligned)
+                begin, finish = _characters(
+                    encoding[window], first - added, last - added, document=int(question_first), aligned=aligned
+                )
                 text = row["context"][begin:finish]
                 known, before = found.get(text.lower(), ((begin, finish, text), 0.0))
                 found[text.lower()] = (known, before + score)
@@ -78,24 +85,23 @@ def _logits(model: Any, tokenizer: Any, encoding: Any, window: int) -> tuple[Any
     return output.start_logits.numpy(), output.end_logits.numpy()
 
 
-def _forbidden(tokenizer: Any, encoding: Any, window: int) -> Any:
+def _forbidden(tokenizer: Any, encoding: Any, window: int, *, document: int) -> Any:
     """``(1, tokens)``: 1 where no answer may be; the classifier token stands for "no answer".
 
-    XLNet's classifier token ends the row. There the pipeline offered spans that end before they start; here it
-    takes no part.
+    XLNet's classifier token ends the row; here it takes no part.
     """
-    outside = np.array([[place != 1 for place in encoding.sequence_ids(window)]], dtype=np.int64)
+    outside = np.array([[place != document for place in encoding.sequence_ids(window)]], dtype=np.int64)
     if encoding["input_ids"][window][0] == tokenizer.cls_token_id:
         outside[0, 0] = 0
     return outside
 
 
-def _characters(encoding: Any, first: int, last: int, *, aligned: bool) -> tuple[int, int]:
+def _characters(encoding: Any, first: int, last: int, *, document: int, aligned: bool) -> tuple[int, int]:
     """From the first character of a span's first token, or of its whole word, to the end of its last."""
     if aligned:
         try:
-            begin = encoding.word_to_chars(encoding.token_to_word(first), 1)[0]
-            return begin, encoding.word_to_chars(encoding.token_to_word(last), 1)[1]
+            begin = encoding.word_to_chars(encoding.token_to_word(first), document)[0]
+            return begin, encoding.word_to_chars(encoding.token_to_word(last), document)[1]
         except (TypeError, IndexError):
             pass
     return encoding.offsets[first][0], encoding.offsets[last][1]

@@ -348,6 +348,29 @@ def test_parameters_that_no_text_could_be_served_with_are_refused(folder, parame
         stage(folder, **parameters)
 
 
+@pytest.mark.parametrize("count", [3, 9, 10, 40])
+def test_windows_of_a_document_that_stands_first_are_the_tokenizers_own(folder, count):
+    from tokenizers import Tokenizer
+
+    served = stage(
+        folder, "context,question", "input_ids,sequence,row,context_of_window", windows_of="context", stride=2
+    )
+    (answer,) = served.run([request(question=["the dog"], context=[words(count)])])
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LENGTH, stride=2, strategy="only_first")
+    first = tokenizer.encode(words(count), "the dog")
+    expected = [first, *first.overflowing]
+    assert (len(expected) > 1) == (count > LENGTH - 3 - 2)
+    for row, encoding in enumerate(expected):
+        length = len(encoding.ids)
+        assert answer["input_ids"][row, :length].tolist() == encoding.ids
+        document = [{None: -1, 0: 1, 1: 0}[sequence] for sequence in encoding.sequence_ids]
+        assert answer["sequence"][row, :length].tolist() == document
+    assert answer["row"].tolist() == [[0]] * len(expected)
+    assert answer["context_of_window"][0, 0] == words(count).encode()
+
+
 def test_a_row_without_a_token_is_one_masked_element_or_refused(folder, tmp_path):
     from tokenizers import Tokenizer, processors
 

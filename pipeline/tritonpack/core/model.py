@@ -17,6 +17,7 @@ class ModelTraits:
         config: the model's own configuration (``config.json``), or what the recipe says in its place.
         max_length: longest row that the recipe allows.
         token_types: whether the graph takes ``token_type_ids``.
+        context_first: whether a document stands before its question.
         needs_token: whether a row without any token is refused.
         mask_token_id: the token that fill-mask asks for, if the tokenizer has one.
         truncation_side: where the tokenizer cuts a row that is too long.
@@ -25,6 +26,7 @@ class ModelTraits:
     config: Mapping[str, Any]
     max_length: int
     token_types: bool = False
+    context_first: bool = False
     needs_token: bool = False
     mask_token_id: int | None = None
     truncation_side: str = "right"

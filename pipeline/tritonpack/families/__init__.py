@@ -55,6 +55,7 @@ class Family:
         has_token_types: the model's configuration -> whether ``token_type_ids``, the part of a pair that a
             token is of, make a difference to it.
         types_one_text: whether a text alone has types other than 0 too; otherwise only pairs carry them.
+        context_first: whether a document stands before its question, as models are trained that pad on the left.
         needs_token: whether a row without any token has no answer: everything would be masked.
         positions: the model's configuration -> longest row in tokens, or None if any length fits.
         auto_classes: a task's `transformers` class -> the family's own, where they differ.
@@ -66,6 +67,7 @@ class Family:
     model_types: tuple[str, ...]
     has_token_types: Callable[[Mapping[str, Any]], bool] = _no_token_types
     types_one_text: bool = False
+    context_first: bool = False
     needs_token: bool = False
     positions: Callable[[Mapping[str, Any]], int | None] = _positions_of_config
     auto_classes: Mapping[str, str] = field(default_factory=dict)

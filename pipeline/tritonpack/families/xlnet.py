@@ -58,6 +58,7 @@ FAMILY = Family(
     model_types=("xlnet",),
     has_token_types=token_types_of_config,
     types_one_text=True,
+    context_first=True,
     positions=any_length,
     adapt=_masked,
 )

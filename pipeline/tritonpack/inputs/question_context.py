@@ -55,8 +55,13 @@ class QuestionContext(TokenInput):
                 hint=f"Set input.stride well below {model.max_length}.",
                 field="input.stride",
             )
-        windows = {"stride": str(stride), "max_windows": str(options.max_windows)}
-        return {**super().parameters(options, model), **windows}
+        return {
+            **super().parameters(options, model),
+            "texts": "context,question" if model.context_first else "question,context",
+            "windows_of": "context",
+            "stride": str(stride),
+            "max_windows": str(options.max_windows),
+        }
 
     def rows_per_request(self, options: QuestionContextOptions) -> int:
         """As many as a document may have windows."""

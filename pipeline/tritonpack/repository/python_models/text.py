@@ -9,7 +9,8 @@ window, while byte-level tokenizers that trim places with add_prefix_space let a
 Parameters: ``texts`` (names of the inputs, joined by commas), ``outputs`` (the wanted ones, likewise), ``max_length``
 (tokens, special ones included), ``pad_id``, ``pad_type_id``, ``unk_id``, ``truncation`` (``longest_first``,
 ``only_first``, ``only_second``), ``truncation_side``, ``apart`` (``true``: two texts in rows of their own),
-``stride`` (tokens that neighbouring windows share; absent: no windows), ``max_windows`` (of one row),
+``stride`` (tokens that neighbouring windows share; absent: no windows), ``max_windows`` (of one row), ``windows_of``
+(the text that they are of; absent: the second),
 ``split_special_tokens`` (``true``: special tokens written out in a text are ordinary text), ``needs_token``
 (``true``: a row without any token is refused).
 """
@@ -76,6 +77,7 @@ class Stage:
         self.truncation = parameters.get("truncation", "longest_first")
         self.from_left = parameters.get("truncation_side", "right") == "left"
         self.stride = int(parameters["stride"]) if "stride" in parameters else None
+        self.long = self.texts.index(parameters["windows_of"]) if "windows_of" in parameters else 1
         self.max_windows = int(parameters["max_windows"]) if "max_windows" in parameters else None
         self.template = Template(self.tokenizer, pair=len(self.texts) == _PAIR and not self.apart)
         self.room = self.max_length - self.template.special
@@ -184,14 +186,12 @@ class Stage:
             return [[(0, first), (0, second)]]
         if self.truncation == "longest_first":
             keep = _longest_first(first, second, self.room)
-        elif self.truncation == "only_first":
-            if second >= self.room:
-                return self._no_room(number, self.texts[1], second)
-            keep = (self.room - second, second)
         else:
-            if first >= self.room:
-                return self._no_room(number, self.texts[0], first)
-            keep = (first, self.room - first)
+            whole = 1 if self.truncation == "only_first" else 0
+            length = (first, second)[whole]
+            if length >= self.room:
+                return self._no_room(number, self.texts[whole], length)
+            keep = (self.room - second, second) if whole else (first, self.room - first)
         self.truncated += 1
         return [[self._kept(first, keep[0]), self._kept(second, keep[1])]]
 
@@ -202,23 +202,22 @@ class Stage:
         )
 
     def _windows(self, number: int, row: Row) -> list[list[Span]] | str:
-        """Windows over the second text, each beside the whole first one, in the tokenizer's own order."""
-        stride = self.stride or 0
-        first, second = (len(encoding) for _, encoding in row)
-        room = self.room - first
-        if second <= room:
-            return [[(0, first), (0, second)]]
-        if room <= stride:
-            return self._no_room(number, self.texts[0], first)
+        """Windows over the long text, each beside the whole other one, in the tokenizer's own order."""
+        stride, long = self.stride or 0, len(row[self.long][1])
+        other = len(row[1 - self.long][1])
+        room = self.room - other
+        if long > room <= stride:
+            return self._no_room(number, self.texts[1 - self.long], other)
         step = room - stride
-        count = 1 - (room - second) // step  # the first window, and a step for each that is still missing an end
+        count = 1 if long <= room else 1 - (room - long) // step  # a step for each that is still missing an end
         if self.max_windows is not None and count > self.max_windows:
-            return f"{self.texts[1]} in row {number} takes {count} windows; at most {self.max_windows} are served"
-        if self.from_left:
-            ends = [second - step * window for window in range(count)]
-            return [[(0, first), (max(end - room, 0), end)] for end in ends]
-        starts = [step * window for window in range(count)]
-        return [[(0, first), (start, min(start + room, second))] for start in starts]
+            return (
+                f"{self.texts[self.long]} in row {number} takes {count} windows; at most {self.max_windows} are served"
+            )
+        starts = [max(long - step * n - room, 0) if self.from_left else step * n for n in range(count)]
+        ends = [long - step * n if self.from_left else min(step * n + room, long) for n in range(count)]
+        spans = [[(0, other), span] for span in zip(starts, ends, strict=True)]
+        return spans if self.long else [pair[::-1] for pair in spans]
 
     def _arrays(self, rows: list[Row], cut: list[Cut], names: list[str]) -> dict[str, np.ndarray]:
         """Outputs ``(windows, longest of the request)``, padded at the end of the row."""
@@ -237,7 +236,8 @@ class Stage:
             return [template.values(of_rows[row], spans, special) for row, spans in cut]
 
         if "sequence" in names:
-            numbers = [[[number] * len(encoding) for number, (_, encoding) in enumerate(row)] for row in rows]
+            order = (0, 1) if self.long else (1, 0)  # of windows 1 is the long text, wherever it stands
+            numbers = [[[n] * len(encoding) for n, (_, encoding) in zip(order, row, strict=False)] for row in rows]
             cut_numbers = [template.values(numbers[row], spans, _SPECIAL) for row, spans in cut]
             arrays["sequence"] = _padded(cut_numbers, _SPECIAL, np.int32)
         if "offsets" in names:
