@@ -91,7 +91,9 @@ def test_detach_status_stop(ensemble):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_a_server_in_the_foreground(ensemble, number):
     ports = free_ports()
-    program = "from tritonpack.cli import main; main()"
+    # A shell starts what runs in its background with SIGINT ignored, and so would the tests be started there.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heard}; from tritonpack.cli import main; main()"
     command = [sys.executable, "-c", program, "serve", str(ensemble), *port_options(ports)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert "Ctrl-C" in wait_for_line(process.stderr, "Ctrl-C")
