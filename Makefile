@@ -14,7 +14,7 @@ demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
 
 test: $(READY)
-	$(BIN)/pytest -m "not docker and not gpu"
+	$(BIN)/pytest -m "not docker and not gpu and not zoo"
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -29,6 +29,7 @@ conformance: $(READY)
 zoo: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/zoo.txt
 	$(BIN)/python recipes/zoo/train.py sentiment intent pairs qa
+	$(BIN)/pytest -m zoo tests/integration/test_zoo.py
 	$(BIN)/python recipes/zoo/measure.py --repository build/zoo_repository
 
 test-docker: $(READY)
