@@ -30,7 +30,7 @@ zoo: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/zoo.txt
 	$(BIN)/python recipes/zoo/train.py sentiment intent pairs qa
 	$(BIN)/pytest -m zoo tests/integration/test_zoo.py
-	$(BIN)/python recipes/zoo/measure.py --repository build/zoo_repository
+	$(BIN)/python recipes/zoo/measure.py --repository build/zoo_repository --report docs/zoo.md
 
 test-docker: $(READY)
 	TRITONPACK_REQUIRE_DOCKER=1 $(BIN)/pytest -m docker tests/docker

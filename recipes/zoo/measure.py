@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tritonpack
+from tritonpack.loadtest.machine import this_machine
 from tritonpack.server.embedded import ServerOptions, free_ports, start
 from tritonpack_client import Client
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent
 _DECIMALS = 3
 _EXACT = "cpu_fp32"
+_WIDE = 130
 _CONSOLE = Console(stderr=True)
 
 
@@ -111,11 +114,37 @@ def _table(results: Sequence[Result]) -> Table:
     title = f"PyTorch in FP32, and {results[0].target} as it is served"
     table = Table("recipe", "metric", "rows", "PyTorch", "served", "same answers", "labels", title=title)
     for result in results:
-        numbers = (f"{value:.{_DECIMALS}f}" for value in (result.pytorch, result.served))
-        style = None if result.equal or result.target != _EXACT else "red"
-        same = f"{result.same} of {result.rows}"
-        table.add_row(result.recipe, result.metric, str(result.rows), *numbers, same, result.labels, style=style)
+        table.add_row(*_cells(result), style=None if result.equal or result.target != _EXACT else "red")
     return table
+
+
+def _page(results: Sequence[Result]) -> str:
+    machine = this_machine()
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "onnxruntime"))
+    return "\n".join(
+        [
+            "# Real models",
+            "",
+            "The task's metric of models with real weights, of PyTorch in FP32 and of the ensemble that Triton serves",
+            f"(target `{results[0].target}`), to three decimals. Weights and data ship inside packages",
+            "(`requirements/zoo.txt` says which, and their licences), or are small heads trained on them by",
+            "`recipes/zoo/train.py`. Written by `make zoo`; not by hand.",
+            "",
+            "| recipe | metric | rows | PyTorch | served | same answers | labels |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+            *(f"| {' | '.join(_cells(result))} |" for result in results),
+            "",
+            f"Machine: {machine.cpu}, {machine.cores} cores, {machine.system}, Python {machine.python}; no GPU is used.",
+            f"Versions: {versions}.",
+            "",
+        ]
+    )
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    numbers = (f"{value:.{_DECIMALS}f}" for value in (result.pytorch, result.served))
+    same = f"{result.same} of {result.rows}"
+    return (result.recipe, result.metric, str(result.rows), *numbers, same, result.labels)
 
 
 def _main() -> int:
@@ -123,6 +152,7 @@ def _main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"recipes: {', '.join(measures())}; all by default")
     parser.add_argument("--target", default=_EXACT, help="the target to serve")
     parser.add_argument("--repository", type=Path, default=Path("build/zoo_repository"), help="where models are built")
+    parser.add_argument("--report", type=Path, help="a page to write, in Markdown")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - measures().keys():
@@ -131,7 +161,10 @@ def _main() -> int:
     if arguments.json:
         sys.stdout.write(json.dumps([asdict(result) for result in results], indent=1) + "\n")
     else:
-        Console().print(_table(results))
+        # A table in a log isn't folded.
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(_table(results))
+    if arguments.report:
+        arguments.report.write_text(_page(results), encoding="utf-8")
     return int(arguments.target == _EXACT and not all(result.equal for result in results))
 
 
