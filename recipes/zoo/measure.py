@@ -134,7 +134,7 @@ def _page(results: Sequence[Result]) -> str:
             "| --- | --- | --- | --- | --- | --- | --- |",
             *(f"| {' | '.join(_cells(result))} |" for result in results),
             "",
-            f"Machine: {machine.cpu}, {machine.cores} cores, {machine.system}, Python {machine.python}; no GPU is used.",
+            f"Machine: {machine.cpu}, {machine.cores} cores, {machine.system}, Python {machine.python}; no GPU used.",
             f"Versions: {versions}.",
             "",
         ]
