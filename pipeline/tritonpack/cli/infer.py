@@ -98,7 +98,7 @@ def _print_answers(model: str, rows: list[dict[str, str]], answers: list[list[di
             (*(first if place == 0 else ("", "")), *cells) for place, cells in enumerate(shown or [["-"] * len(names)])
         ]
     columns = [">", " | ".join(rows[0]), *(f">{name}" if name in numbers else name for name in names)]
-    stdout().print(table_from_rows(f"{model}: {len(rows)} rows", columns, lines))
+    stdout().print(table_from_rows(f"{model}: {len(rows)} {'row' if len(rows) == 1 else 'rows'}", columns, lines))
 
 
 def _cell(value: Any) -> str:
