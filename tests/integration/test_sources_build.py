@@ -96,6 +96,16 @@ def test_a_tokenizer_of_another_model_is_refused(fresh, model):
     assert not fresh.repository.exists()
 
 
+def test_weights_that_config_json_doesnt_describe_are_refused(fresh, model, capfd):
+    folder = shutil.copytree(model, fresh.root / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
+    with pytest.raises(SourceError, match=r"word_embeddings\.weight is \(129, 32\) in the weights, but \(100, 32\) by"):
+        fresh.build("fp32", source={"kind": "huggingface", "model": str(folder)})
+    assert capfd.readouterr() == ("", "")
+    assert not fresh.repository.exists()
+
+
 def test_a_tokenizer_that_doesnt_read_is_refused(fresh, model):
     (model / "tokenizer.json").write_text('{"model": "nonsense"}')
     with pytest.raises(SourceError, match=r"tokenizer\.json isn't a tokenizer"):

@@ -15,6 +15,7 @@ from tritonpack.core.digest import digest_of_files, digest_of_json
 from tritonpack.core.errors import MissingExtraError, SourceError
 from tritonpack.core.resources import PACKAGE_PREFIX, path_from_location
 from tritonpack.sources import Located, SourceOptions
+from tritonpack.sources._quiet import transformers_quietly
 from tritonpack.sources._tokenizers import FILES, mask_token_id, tokenizer_files, truncation_side
 from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file
 
@@ -86,8 +87,8 @@ class HuggingFace:
         import torch
         import transformers
 
-        transformers.utils.logging.disable_progress_bar()
         with (
+            transformers_quietly(),
             loading_safely(str(located.handle)),
             _readable(located.handle, trusted=options.trust_remote_code) as directory,
         ):
@@ -95,9 +96,15 @@ class HuggingFace:
                 directory,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # the report names them, an exception wouldn't
                 trust_remote_code=options.trust_remote_code,
                 weights_only=True,
                 local_files_only=True,
+            )
+        for name, found, expected in sorted(report["mismatched_keys"]):
+            raise SourceError(
+                f"{located.handle}: {name} is {tuple(found)} in the weights, but {tuple(expected)} by config.json",
+                hint="Weights and config.json don't belong together.",
             )
         missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional_weights))
         if missing:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import MissingExtraError, SourceError
+from tritonpack.sources._quiet import transformers_quietly
 from tritonpack.sources._tokenizers import declared_tokens, mask_token_id, tokenizer_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tritonpack.core.action import Facts
@@ -110,7 +108,7 @@ def _from_transformers(directory: Path, *, trust_remote_code: bool) -> tuple[Any
         _read(directory / "tokenizer.json")  # transformers says less of what is wrong with it
     elif any(directory.glob("*.model")):
         _check_sentencepiece()
-    with _quiet():
+    with transformers_quietly():
         loaded = _loaded(directory, trust_remote_code=trust_remote_code)
         name = type(loaded).__name__
         backend = getattr(loaded, "backend_tokenizer", None)
@@ -245,18 +243,3 @@ def _within_embeddings(served: Any, directory: Path, config: dict[str, Any]) -> 
             hint="Tokenizer and model don't belong together.",
         )
     return served
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what `transformers` has to say to people who train off the terminal."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
