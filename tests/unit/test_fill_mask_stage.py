@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no p
 
 from tiny_pipelines import SPECIAL, byte_level, sentence, tiny_bert, unigram, wordpiece
 
-from tritonpack.repository.python_models.fill_mask import Stage, _best
+from tritonpack.repository.python_models.vocabulary import Stage, _best
 
 # One vocabulary that is searched as a whole and one that is searched in stripes.
 TOKENIZERS = {"wordpiece": wordpiece, "unigram": unigram, "byte_level": byte_level, "large": lambda: wordpiece(4000)}
@@ -198,7 +198,7 @@ def test_bad_parameters(folder, parameters, message):
 
 
 def test_missing_parameters_and_tokenizer(folder, tmp_path):
-    with pytest.raises(ValueError, match="no parameter mask_id and max_masks"):
-        Stage(folder, {})
+    with pytest.raises(ValueError, match="no parameter max_masks"):
+        Stage(folder, {"mask_id": "4"})
     with pytest.raises(ValueError, match="there is no tokenizer file"):
         stage(tmp_path)

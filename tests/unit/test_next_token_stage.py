@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no package of their own
 
 from tiny_pipelines import SPECIAL, byte_level, sentence, unigram, wordpiece
 
-from tritonpack.repository.python_models.next_token import Stage, _best
+from tritonpack.repository.python_models.vocabulary import Stage
 
 # One vocabulary that is searched as a whole and one that is searched in stripes.
 TOKENIZERS = {"byte_level": byte_level, "unigram": unigram, "large": lambda: wordpiece(4000)}
@@ -130,20 +127,6 @@ def test_a_token_ruled_out_has_no_chance(folder):
     assert rows_of(answer(stage(folder, top_k=2), logits))[0] == [("[MASK]", 4, 1.0), ("[PAD]", 0, 0.0)]
     logits[0, 4] = -np.inf
     assert stage(folder).run([{"logits_output": logits}]) == ["the model's logits of row 0 aren't finite numbers"]
-
-
-@given(
-    arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 1500)), elements=st.sampled_from([-2, 0, 1, 3.5])),
-    st.integers(1, 12),
-    st.integers(0, 2**32 - 1),
-)
-def test_best_are_the_largest(logits, count, seed):
-    logits = logits + np.random.default_rng(seed).choice([0, 1], logits.shape) * logits
-    ids = _best(logits, count)
-    assert ids.shape == (len(logits), min(count, logits.shape[1]))
-    assert all(len(set(row)) == len(row) for row in ids.tolist())
-    largest = -np.sort(-logits, axis=1)[:, :count]
-    assert np.take_along_axis(logits, ids, axis=1).tolist() == largest.tolist()
 
 
 def test_bad_parameters_and_no_tokenizer(folder, tmp_path):

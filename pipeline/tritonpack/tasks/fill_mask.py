@@ -83,7 +83,7 @@ class FillMask(Head):
                 TensorSpec("scores", "float32", shape),
                 TensorSpec("counts", "int32", ("batch", 1)),
             ),
-            file="fill_mask",
+            file="vocabulary",
             takes=("input_ids",),
             parameters={
                 "mask_id": str(_mask_id(model)),

@@ -60,7 +60,7 @@ class NextToken(Head):
                 TensorSpec("token_ids", "int32", shape),
                 TensorSpec("scores", "float32", shape),
             ),
-            file="next_token",
+            file="vocabulary",
             parameters={"top_k": str(options.top_k)},
             needs_tokenizer=True,
         )
