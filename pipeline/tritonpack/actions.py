@@ -111,7 +111,7 @@ def actions_for(recipe: Recipe, target: str, store: Path) -> TargetActions:
     if executable:
         last, runs, name = compiled, graph.engine, f"{graph.spec.engine} {precision}"
         proofs.append(graph.verify(compiled, reference, runs, gate, name, ragged=True))
-    if recipe.gates.accuracy is not None and prepared is not None:
+    if recipe.gates.accuracy is not None:
         proofs.append(graph.evaluate(recipe.gates.accuracy, exported, last, prepared, runs, name))
     return TargetActions(target, exported, compiled, prepared, graph.model, graph.axes, tuple(proofs), executable)
 
@@ -179,6 +179,7 @@ class _Graph:
             "task_version": task.version,
             "input": recipe.given.model_dump(mode="json"),
             "input_version": self.input.version,
+            "family_version": family.version,
             "dynamic_axes": list(recipe.export.dynamic_axes),
             "max_length": self.model.max_length,
             "mask_token_id": self.model.mask_token_id,
@@ -310,14 +311,21 @@ class _Graph:
         return Proof(name, action)
 
     def evaluate(
-        self, spec: AccuracySpec, exported: Action, candidate: Action, prepared: Action, engine: Engine, name: str
+        self,
+        spec: AccuracySpec,
+        exported: Action,
+        candidate: Action,
+        prepared: Action | None,
+        engine: Engine,
+        name: str,
     ) -> Proof:
         """The accuracy gate; an engine that can't be executed is measured by the graph it was compiled from."""
         dataset, cpu = DATASETS.get(spec.dataset.kind), ENGINES.get("onnxruntime")
         folder, pair_scores = self.recipe.folder, self.task.pair_scores
-        if pair_scores is None:
+        if pair_scores is None or prepared is None:
             raise UnsupportedError(
-                f"gates.accuracy: rated pairs measure embeddings, and the task is {self.recipe.task.kind}",
+                "gates.accuracy: rated pairs measure embeddings of texts, and this is "
+                f"{self.recipe.task.kind} of {self.recipe.given.kind}",
                 hint="Leave gates.accuracy out; gates.parity holds for every task.",
                 field="gates.accuracy",
             )

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_bert import tiny_model, vocabulary, write_bert
+from tiny_bert import tiny_model, vocabulary, write_bert, write_tokenizer
 
-from tritonpack.core.errors import ExportError, RecipeError
+from tritonpack import actions
+from tritonpack.core.errors import ExportError, RecipeError, UnsupportedError
 from tritonpack.core.model import RaggedAxis
 from tritonpack.engines import ENGINES
+from tritonpack.families import Family
 from tritonpack.repository.layout import damaged_files, read_manifest
 from tritonpack.repository.pbtxt import parse
 from tritonpack.stages.raggedize import ragged_inputs
@@ -236,6 +238,45 @@ def test_sounds_of_any_length_and_windows_build(fresh, window):
         answer = served.engine.run(ragged_inputs(inputs, served.axes, lengths))["embedding_output"]
         count = window or sound.size
         np.testing.assert_allclose(answer, [[(sound**2).sum() / count, sound.sum() / count]], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "what"),
+    [
+        ({"kind": "classification", "labels": ["up", "down"]}, "classification of text"),
+        ({"kind": "embedding"}, "embedding of waveform"),
+    ],
+)
+def test_an_accuracy_gate_that_cant_be_measured_stops_the_build(fresh, task, what):
+    """It is no gate if it is left out silently."""
+    (fresh.root / "listener_of_a_test.py").write_text(LISTENER)
+    write_tokenizer(fresh.root)
+    waveform = {"input": {"kind": "waveform", "sampling_rate": 8000}} if "waveform" in what else {}
+    with pytest.raises(
+        UnsupportedError, match=rf"rated pairs measure embeddings of texts, and this is {what}$"
+    ) as error:
+        fresh.build(
+            "cpu",
+            source={"kind": "python_module", "factory": "listener_of_a_test:build", "tokenizer": "."},
+            task=task,
+            targets=CPU,
+            calibration=None,
+            gates={"accuracy": {"dataset": {"kind": "lee"}, "max_drop": 0.01}},
+            **waveform,
+        )
+    assert error.value.context["field"] == "gates.accuracy"
+    assert not fresh.repository.exists()
+
+
+def test_a_family_that_adapts_its_models_otherwise_exports_anew(fresh, monkeypatch):
+    write_bert(fresh.root / "model")
+    recipe = fresh.recipe(source={"kind": "huggingface", "model": "model/"}, targets=CPU, calibration=None)
+    keys = []
+    for version in (1, 2):
+        monkeypatch.setattr(actions, "family_of", lambda _, version=version: Family(("bert",), version=version))
+        exported = actions.actions_for(recipe, "cpu", fresh.store).exported
+        keys.append(exported.key({name: str(digest) for name, digest in exported.inputs.items()}))
+    assert len(set(keys)) == 2
 
 
 SIAMESE = """

@@ -51,6 +51,7 @@ class Family:
     """How one family differs from the others.
 
     Args:
+        version: raised when `adapt` would give another graph.
         model_types: ``model_type`` of the ``config.json`` files that belong to it.
         has_token_types: the model's configuration -> whether ``token_type_ids``, the part of a pair that a
             token is of, make a difference to it.
@@ -65,6 +66,7 @@ class Family:
     """
 
     model_types: tuple[str, ...]
+    version: int = 1
     has_token_types: Callable[[Mapping[str, Any]], bool] = _no_token_types
     types_one_text: bool = False
     context_first: bool = False

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_VERSION = 1
+"""Raised when the module or the tokenizer made of a file would be another."""
+
 _PAD, _UNKNOWN = "[PAD]", "[UNK]"
 _HEADER_FIELDS = 2
 _MANY = 1000
@@ -48,7 +51,12 @@ class WordVectors:
         file = path_from_location(options.file, folder)
         if not file.is_file():
             raise SourceError(f"word vectors {file} aren't there", hint="Correct source.file.", field="source.file")
-        parts = {"file": digest_of_file(file), "lowercase": options.lowercase, "words": options.words}
+        parts = {
+            "version": _VERSION,
+            "file": digest_of_file(file),
+            "lowercase": options.lowercase,
+            "words": options.words,
+        }
         digest = digest_of_json(parts)
 
         return Located(
