@@ -1,64 +1,34 @@
-"""Labelled data and metrics for the accuracy gate: one file a kind of data set, each holding ``DATASET``."""
+"""Labelled data and what answers are worth: data sets (`datasets`), scorers (`scorers`) and intervals."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-from pydantic import BaseModel, ConfigDict
-
-from tritonpack.core.registry import Registry
-from tritonpack.evaluation._metrics import METRICS
-
-__all__ = ["DATASETS", "METRICS", "Dataset", "DatasetOptions", "RatedPairs"]
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 
-class DatasetOptions(BaseModel):
-    """What a recipe says about a data set; each kind adds its own fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: str
-
-
 @dataclass(frozen=True)
-class RatedPairs:
-    """Pairs of texts that people rated.
+class Examples:
+    """Rows that an application could send, and what the right answers are.
 
     Args:
-        texts: every text once.
-        pairs: ``(n, 2) int64``, indices into the texts.
-        ratings: ``(n,) float64``, greater is more alike.
+        rows: public inputs by name, one value a row: a text, or an array of the input's row shape.
+        expected: the right answers, one a row, or one a pair where ``pairs`` is given; None if nobody labelled them,
+            so that a candidate is held against FP32's own answers. What an answer is, the task's scorer says.
+        pairs: ``(n, 2) int64``, the rows that each rating of ``expected`` compares; None where rows stand alone.
+        columns: what else is known of each row (or pair), by name, for slices.
+        origin: how the labels came about where no person gave them; for reports.
     """
 
-    texts: list[str]
-    pairs: NDArray[Any]
-    ratings: NDArray[Any]
+    rows: Sequence[Mapping[str, Any]]
+    expected: Sequence[Any] | None
+    pairs: NDArray[Any] | None = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    origin: str = ""
 
-
-class Dataset(Protocol):
-    """A kind of data set."""
-
-    options: type[DatasetOptions]
-
-    def digest(self, options: Any, folder: Path) -> str:
-        """SHA-256 over the data.
-
-        Raises:
-            SourceError: it isn't there.
-        """
-
-    def read(self, options: Any, folder: Path) -> RatedPairs:
-        """The data; relative paths start from ``folder``.
-
-        Raises:
-            SourceError: it doesn't read, or holds too little to say anything.
-        """
-
-
-DATASETS: Registry[Dataset] = Registry("tritonpack.evaluation", "DATASET")
+    def __len__(self) -> int:
+        """How many things are scored: pairs, or rows."""
+        return len(self.rows) if self.pairs is None else len(self.pairs)

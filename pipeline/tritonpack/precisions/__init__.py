@@ -5,6 +5,8 @@ Precision lives in the graph, as casts and Q/DQ pairs; no engine is ever told on
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from tritonpack.core.registry import Registry
@@ -13,7 +15,61 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tritonpack.core.action import Facts
-    from tritonpack.core.tensors import Tensors, Tolerance
+    from tritonpack.core.observations import Observations
+    from tritonpack.core.tensors import Tolerance
+
+
+class Calibrator(StrEnum):
+    """How the range of an activation follows from its histogram."""
+
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+    MSE = "mse"
+    SEARCH = "search"
+
+
+class Data(StrEnum):
+    """What a precision wants to know of real data."""
+
+    UNUSED = "unused"
+    HELPFUL = "helpful"
+    NEEDED = "needed"
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """How a graph is rewritten.
+
+    Args:
+        observed: the graph's values on real data, unless the precision doesn't use them.
+        fp32_modules: last names of the model's submodules whose values leave FP16's range.
+        keep: names of the groups (`Group.name`) that stay in floating point.
+        calibrator: how ranges follow from histograms.
+        smoothing: how far outliers of an activation move into its weights, 0 (none) to 1; None never moves any.
+    """
+
+    observed: Observations | None = None
+    fp32_modules: tuple[str, ...] = ()
+    keep: frozenset[str] = frozenset()
+    calibrator: Calibrator = Calibrator.MINMAX
+    smoothing: float | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that a search quantizes together or not at all, since they read one value.
+
+    Args:
+        name: for people and for `Rewriting.keep`: where in the model it lies, e.g.
+            ``encoder.layer.0.attention.self.{query,key,value}``; unique in the graph.
+        nodes: names of the products.
+        multiplications: multiply-accumulates for one row of activations.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    multiplications: int
 
 
 class Precision(Protocol):
@@ -22,25 +78,22 @@ class Precision(Protocol):
     Args:
         version: raised when the rewrite would write another graph.
         packages: distributions whose versions decide the result; part of the action's key.
-        needs_calibration: whether `rewrite` wants calibration inputs.
+        data: whether `rewrite` uses observations of real data.
         engines: the engines that understand the rewritten graph.
         tolerance: the gate that a model must keep when the recipe names none.
     """
 
     version: int
     packages: tuple[str, ...]
-    needs_calibration: bool
+    data: Data
     engines: frozenset[str]
     tolerance: Tolerance
 
-    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path, *, keep_fp32: tuple[str, ...] = ()) -> Facts:
-        """Write the graph ``onnx`` in this precision to ``out``; inputs and outputs keep their types.
+    def groups(self, onnx: Path) -> list[Group]:
+        """What can be left in floating point, in the graph's order; empty if it is all or nothing."""
 
-        Args:
-            onnx: the exported graph.
-            calibration: batches of its inputs, where `needs_calibration`.
-            out: the file to write.
-            keep_fp32: names of the model's submodules whose values leave FP16's range.
+    def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:
+        """Write the graph ``onnx`` in this precision to ``out``; inputs and outputs keep their types.
 
         Raises:
             LoweringError: the graph can't be rewritten.
