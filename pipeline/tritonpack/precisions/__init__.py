@@ -79,6 +79,7 @@ class Precision(Protocol):
         version: raised when the rewrite would write another graph.
         packages: distributions whose versions decide the result; part of the action's key.
         data: whether `rewrite` uses observations of real data.
+        searchable: whether some products can stay in floating point while others don't.
         engines: the engines that understand the rewritten graph.
         tolerance: the gate that a model must keep when the recipe names none.
     """
@@ -86,6 +87,7 @@ class Precision(Protocol):
     version: int
     packages: tuple[str, ...]
     data: Data
+    searchable: bool
     engines: frozenset[str]
     tolerance: Tolerance
 

