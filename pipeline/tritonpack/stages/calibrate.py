@@ -1,7 +1,11 @@
-"""Calibration data: real requests through the model's own pre-processing, spread over their lengths."""
+"""Calibration data: real requests through the model's own pre-processing, spread over their lengths.
+
+Some rows are calibrated on; others, that nothing was fitted to, say what came of it.
+"""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,45 +22,88 @@ if TYPE_CHECKING:
     from tritonpack.core.model import RaggedAxis
     from tritonpack.core.tensors import Tensors
 
-VERSION = 2
-_BATCH = 8
+VERSION = 3
+_LEAST = 8
+_ELEMENTS = 2048
+"""Most elements of a batch, padding included, so that observing long rows takes no more memory than short ones."""
+_BATCH_ROWS = 32
+_PROBE_ROWS = 128
 
 
-def calibration_from_requests(
+class Part(StrEnum):
+    """What rows are for."""
+
+    CALIBRATION = "calibration"
+    PROBE = "probe"
+
+
+def batches_from_requests(
     requests: Sequence[Tensors],
     tokenizer: Path | None,
     *,
+    part: Part,
     file: str,
     parameters: Mapping[str, str],
     axes: Sequence[RaggedAxis],
     samples: int,
     out: Path,
 ) -> Facts:
-    """Pre-process ``samples`` requests, chosen evenly over their lengths, in batches of like length.
+    """Pre-process requests, choose rows evenly over their lengths, and batch those of like length.
 
     Args:
         requests: what an application might send, one row each.
         tokenizer: the prepared ``tokenizer.json``, where the stage reads one.
+        part: `CALIBRATION`: ``samples`` rows; `PROBE`: at most 128 of those that calibration leaves over, or of all
+            if it leaves fewer than eight.
         file: the pre-processing stage's code.
         parameters: its parameters.
         axes: the graph's ragged axes.
-        samples: how many rows; fewer requests are used whole.
+        samples: how many rows calibration takes; fewer are used whole.
         out: the file to write.
+
+    Returns:
+        ``samples``, ``elements``, ``longest`` and, for a probe, ``held_out``: whether calibration didn't see it.
 
     Raises:
         SourceError: there are fewer than eight, or the stage refuses one.
     """
-    if len(requests) < _BATCH:
-        raise SourceError(f"{len(requests)} calibration samples are too few; it takes at least {_BATCH}")
+    if len(requests) < _LEAST:
+        raise SourceError(
+            f"{len(requests)} calibration samples are too few; it takes at least {_LEAST}",
+            hint="Give a few hundred rows such as applications will send.",
+        )
     rows = rows_from_requests(requests, tokenizer, file=file, parameters=parameters)
     rows.sort(key=lambda row: total_length(row, axes))
-    chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(samples, len(rows))).round().astype(int)]
-    batches = [chosen[begin : begin + _BATCH] for begin in range(0, len(chosen), _BATCH)]
-    write_reference([Case(*joined(batch, axes)) for batch in batches], out)
-    lengths = [total_length(row, axes) for row in chosen]
-    return {"samples": len(chosen), "elements": sum(lengths), "longest": max(lengths)}
+    chosen = _spread(len(rows), samples)
+    facts = {}
+    if part is Part.PROBE:
+        left = sorted(set(range(len(rows))) - set(chosen))
+        facts = {"held_out": len(left) >= _LEAST}
+        pool = left if facts["held_out"] else list(range(len(rows)))
+        chosen = [pool[place] for place in _spread(len(pool), _PROBE_ROWS)]
+    taken = [rows[place] for place in chosen]
+    write_reference([Case(*joined(batch, axes)) for batch in _batches(taken, axes)], out)
+    lengths = [total_length(row, axes) for row in taken]
+    return {"samples": len(taken), "elements": sum(lengths), "longest": max(lengths), **facts}
 
 
-def read_calibration(path: Path) -> list[Tensors]:
+def read_batches(path: Path) -> list[Tensors]:
     """The batches, inputs by name."""
     return [case.inputs for case in read_reference(path)]
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Places evenly over ``count``, each once, the first and the last among them."""
+    places: list[int] = np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()
+    return places
+
+
+def _batches(rows: Sequence[Tensors], axes: Sequence[RaggedAxis]) -> list[list[Tensors]]:
+    """Rows, sorted by length, in groups whose padded size is bounded."""
+    batches: list[list[Tensors]] = [[]]
+    for row in rows:
+        full = (len(batches[-1]) + 1) * max(total_length(row, axes), 1) > _ELEMENTS
+        if batches[-1] and (full or len(batches[-1]) == _BATCH_ROWS):
+            batches.append([])
+        batches[-1].append(row)
+    return batches

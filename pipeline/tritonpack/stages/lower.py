@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tritonpack.stages.calibrate import read_calibration
+from tritonpack.core.errors import VerificationError
+from tritonpack.core.observations import read_observations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from tritonpack.core.action import Facts
-    from tritonpack.precisions import Precision
+    from tritonpack.precisions import Precision, Rewriting
 
 
-def lowered_from_onnx(
-    inputs: Mapping[str, Path], precision: Precision, *, keep_fp32: tuple[str, ...], out: Path
-) -> Facts:
-    """Rewrite ``inputs["onnx"]``, with ``inputs["calibration"]`` where the precision needs it.
+def lowered_from_onnx(inputs: Mapping[str, Path], precision: Precision, how: Rewriting, *, out: Path) -> Facts:
+    """Rewrite a graph.
 
     Args:
-        inputs: the artifacts.
+        inputs: ``onnx``; ``observations`` where the precision uses them; ``search`` where one chose the layers.
         precision: does the work.
-        keep_fp32: names of submodules that stay in FP32.
+        how: what else steers it.
         out: the graph to write.
 
     Raises:
+        VerificationError: the search found no set of layers that keeps the budget.
         LoweringError: the graph can't be rewritten.
     """
-    calibration = read_calibration(inputs["calibration"]) if "calibration" in inputs else []
-    return precision.rewrite(inputs["onnx"], calibration, out, keep_fp32=keep_fp32)
+    how = with_observations(inputs, how)
+    if "search" in inputs:
+        found = json.loads(inputs["search"].read_text(encoding="utf-8"))
+        if not found["met"]:
+            raise VerificationError(
+                found["message"],
+                hint="Name safer precisions in the target's `fallback`, widen gates.accuracy.max_drop or gates.parity, "
+                "or give calibration data that is nearer to what is served.",
+                layers=found["layers"],
+            )
+        how = replace(how, keep=frozenset(layer["name"] for layer in found["layers"] if not layer["quantized"]))
+    return precision.rewrite(inputs["onnx"], out, how)
+
+
+def with_observations(inputs: Mapping[str, Path], how: Rewriting) -> Rewriting:
+    """The same with ``inputs["observations"]``, if there are any."""
+    return replace(how, observed=read_observations(inputs["observations"])) if "observations" in inputs else how

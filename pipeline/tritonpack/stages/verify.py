@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +19,70 @@ if TYPE_CHECKING:
     from tritonpack.core.action import Facts
     from tritonpack.core.model import RaggedAxis
     from tritonpack.core.tensors import Tensors, TensorSpec, Tolerance
-    from tritonpack.engines import Engine
+    from tritonpack.engines import Engine, Session
     from tritonpack.tasks import Task
 
-VERSION = 2
+VERSION = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How far a candidate's outputs are from the reference's.
+
+    Args:
+        outputs: by name, the agreement over all cases.
+        damage: the greatest over the outputs of: mean squared error by the reference's variance. 0 is the same;
+            1 is as far off as a constant would be.
+        failure: the first bound that was broken, or None.
+    """
+
+    outputs: dict[str, dict[str, float]]
+    damage: float
+    failure: VerificationError | None
+
+
+def measured(
+    session: Session,
+    cases: Sequence[Case],
+    *,
+    task: Task,
+    outputs: Sequence[TensorSpec],
+    axes: Sequence[RaggedAxis] | None,
+    tolerance: Tolerance,
+    name: str,
+) -> Measured:
+    """Run the candidate on every case and compare each output with the reference's.
+
+    Args:
+        session: the candidate.
+        cases: inputs and the reference's outputs.
+        task: compares two outputs.
+        outputs: the graph's outputs; what stands at a row's padding doesn't count.
+        axes: the axes along which the candidate takes flat rows; None if it takes padded ones.
+        tolerance: the gate.
+        name: what a person calls the candidate, for the message.
+
+    Raises:
+        VerificationError: an output isn't there or has another shape.
+    """
+    answers = [session.run(_inputs(case, axes)) for case in cases]
+    report: dict[str, dict[str, float]] = {}
+    failure, damages = None, []
+    for output in outputs:
+        pairs = [_matching(answer, case, output, name) for case, answer in zip(cases, answers, strict=True)]
+        agreements = [task.agreement(*pair) for pair in pairs]
+        for index, (case, agreement) in enumerate(zip(cases, agreements, strict=True)):
+            violation = tolerance.violation(agreement)
+            if violation and failure is None:
+                failure = _failure(name, output.name, case, index, agreement.worst_row, violation)
+        report[output.name] = {
+            "max_abs_error": max(agreement.max_abs_error for agreement in agreements),
+            "mean_abs_error": float(np.mean([agreement.mean_abs_error for agreement in agreements])),
+            "min_cosine": min(agreement.min_cosine for agreement in agreements),
+            "mean_cosine": float(np.mean([agreement.mean_cosine for agreement in agreements])),
+        }
+        damages.append(_damage(pairs))
+    return Measured(report, max(damages), failure)
 
 
 def report_from_candidate(
@@ -43,7 +104,7 @@ def report_from_candidate(
         reference: what `reference_from_module` wrote.
         engine: runs the candidate.
         task: compares two outputs.
-        outputs: the graph's outputs; what stands at a row's padding doesn't count.
+        outputs: the graph's outputs.
         axes: the axes along which the candidate takes flat rows; None if it takes padded ones.
         tolerance: the gate.
         name: what a person calls the candidate, for the message.
@@ -55,33 +116,26 @@ def report_from_candidate(
     Raises:
         VerificationError: an output breaks the gate; the message names it, the input and what to try.
     """
-    session = engine.open(candidate)
     cases = read_reference(reference)
-    answers = [session.run(_inputs(case, axes)) for case in cases]
-    report = {}
-    for output in outputs:
-        agreements = []
-        for index, (case, answer) in enumerate(zip(cases, answers, strict=True)):
-            expected, actual = _matching(answer, case, output, name)
-            agreement = task.agreement(expected, actual)
-            violation = tolerance.violation(agreement)
-            if violation:
-                raise _failure(name, output.name, case, index, agreement.worst_row, violation)
-            agreements.append(agreement)
-        report[output.name] = {
-            "max_abs_error": max(agreement.max_abs_error for agreement in agreements),
-            "mean_abs_error": float(np.mean([agreement.mean_abs_error for agreement in agreements])),
-            "min_cosine": min(agreement.min_cosine for agreement in agreements),
-            "mean_cosine": float(np.mean([agreement.mean_cosine for agreement in agreements])),
-        }
-    facts = {
-        "status": "verified",
-        "cases": len(cases),
-        "gate": tolerance.to_json(),
-        "outputs": report,
-    }
+    found = measured(
+        engine.open(candidate), cases, task=task, outputs=outputs, axes=axes, tolerance=tolerance, name=name
+    )
+    if found.failure is not None:
+        raise found.failure
+    facts = {"status": "verified", "cases": len(cases), "gate": tolerance.to_json(), "outputs": found.outputs}
     out.write_text(json.dumps(facts, indent=1))
     return facts
+
+
+def _damage(pairs: Sequence[tuple[Any, Any]]) -> float:
+    """Squared error by variance, over the rows of all cases; infinite where the candidate isn't finite."""
+    expected = np.concatenate([np.asarray(one, dtype=np.float64).ravel() for one, _ in pairs])
+    actual = np.concatenate([np.asarray(other, dtype=np.float64).ravel() for _, other in pairs])
+    finite = np.isfinite(expected)
+    if not np.isfinite(actual[finite]).all():
+        return float("inf")
+    variance = float(expected[finite].var())
+    return float(((expected[finite] - actual[finite]) ** 2).mean()) / max(variance, np.finfo(np.float64).tiny)
 
 
 def _inputs(case: Case, axes: Sequence[RaggedAxis] | None) -> Tensors:

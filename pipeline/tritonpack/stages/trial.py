@@ -1,0 +1,101 @@
+"""One graph of a search: rewritten, measured and thrown away; only its figures are kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from tritonpack.stages.lower import with_observations
+from tritonpack.stages.reference import read_reference
+from tritonpack.stages.verify import measured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tritonpack.core.action import Facts
+    from tritonpack.core.tensors import TensorSpec, Tolerance
+    from tritonpack.engines import Engine, Session
+    from tritonpack.precisions import Precision, Rewriting
+    from tritonpack.tasks import Task
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class MetricBudget:
+    """The accuracy gate inside a search.
+
+    Args:
+        name: the metric's.
+        baseline: what FP32 reaches.
+        max_drop: how far a candidate may fall below it.
+        measure: the metric of a session that takes padded inputs.
+    """
+
+    name: str
+    baseline: float
+    max_drop: float
+    measure: Callable[[Session], float]
+
+    def violation(self, value: float) -> str:
+        """What is broken, as a sentence, or an empty string."""
+        if value >= self.baseline - self.max_drop:
+            return ""
+        return f"{self.name} falls from {self.baseline:.4f} to {value:.4f}, more than {self.max_drop:g}"
+
+
+def figures_from_rewriting(
+    inputs: Mapping[str, Path],
+    precision: Precision,
+    how: Rewriting,
+    *,
+    engine: Engine,
+    task: Task,
+    outputs: Sequence[TensorSpec],
+    tolerance: Tolerance,
+    budget: MetricBudget | None,
+    out: Path,
+) -> Facts:
+    """Rewrite the graph and measure it against PyTorch; the metric only where the outputs already agree.
+
+    Args:
+        inputs: ``onnx``, ``reference`` and, where the precision uses them, ``observations``.
+        precision: does the rewriting.
+        how: what it keeps.
+        engine: runs the result.
+        task: compares two outputs.
+        outputs: the graph's outputs.
+        tolerance: the numerical budget.
+        budget: the metric's, if there is one.
+        out: the figures to write.
+
+    Returns:
+        ``damage``, ``violation`` (empty inside the budget), ``metric``, and the ``outputs``' agreement.
+
+    Raises:
+        LoweringError: the graph can't be rewritten.
+    """
+    with TemporaryDirectory() as folder:
+        lowered = Path(folder, "lowered.onnx")
+        precision.rewrite(inputs["onnx"], lowered, with_observations(inputs, how))
+        session = engine.open(lowered)
+    cases = read_reference(inputs["reference"])
+    found = measured(
+        session, cases, task=task, outputs=outputs, axes=None, tolerance=tolerance, name="the rewritten graph"
+    )
+    violation = "" if found.failure is None else found.failure.message
+    metric = None
+    if budget is not None and not violation:
+        metric = budget.measure(session)
+        violation = budget.violation(metric)
+    facts: dict[str, Any] = {
+        "damage": found.damage,
+        "violation": violation,
+        "metric": metric,
+        "outputs": found.outputs,
+    }
+    out.write_text(json.dumps(facts, indent=1))
+    return facts
