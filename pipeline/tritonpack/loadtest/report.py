@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tritonpack.loadtest.driver import LoadTest
-    from tritonpack.loadtest.machine import Machine
+    from tritonpack.core.machine import Machine
     from tritonpack.loadtest.results import Level
     from tritonpack.loadtest.texts import TextSummary
 
