@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from typing import Any
 
+from tritonpack.core.scopes import modules_of
 from tritonpack.precisions._half import float_values
 
-_SCOPES = "pkg.torch.onnx.name_scopes"
 _ANGLES = frozenset({"Sin", "Cos"})
 
 
@@ -63,11 +62,8 @@ def nodes_of_positions(graph: Any) -> set[str]:
 
 
 def _module_names(node: Any) -> set[str]:
-    """The last part of each module's path that the node lies in; its own name, which ends the list, is none."""
-    paths: list[str] = next(
-        (ast.literal_eval(entry.value) for entry in node.metadata_props if entry.key == _SCOPES), []
-    )
-    return {path.rpartition(".")[2] for path in paths[:-1]}
+    """The last part of each module's path that the node lies in."""
+    return {path.rpartition(".")[2] for path in modules_of(node)}
 
 
 def _makes_integers(node: Any, floats: set[str]) -> bool:
