@@ -17,40 +17,78 @@ if TYPE_CHECKING:
     from tritonpack.core.model import RaggedAxis
     from tritonpack.core.tensors import Tensors
 
+_AT_ONCE = 256
+"""Requests that a step is given together: more would only hold more of what it makes on the way."""
 
-def rows_from_requests(
-    requests: Sequence[Tensors], tokenizer: Path | None, *, file: str, parameters: Mapping[str, str]
-) -> list[Tensors]:
-    """Pre-process requests of one row each.
+
+def opened_stage(file: str, parameters: Mapping[str, str], tokenizer: Path | None) -> Any:
+    """A step of the served ensemble, in this process: one instance of the code that the server runs.
 
     Args:
-        requests: what an application would send.
-        tokenizer: the prepared ``tokenizer.json``, where the stage reads one.
-        file: the stage's code, ``repository/python_models/<file>.py``.
-        parameters: the stage's parameters.
+        file: the step's code, ``repository/python_models/<file>.py``.
+        parameters: what steers it.
+        tokenizer: the prepared ``tokenizer.json``, where the step reads one.
 
     Returns:
-        The graph's inputs, ``(1, ...)`` by name; a request that becomes several rows gives each.
+        The file's ``Stage``; its ``run`` takes one dictionary a request, and answers the same way or with what is
+        wrong with the request.
 
     Raises:
-        SourceError: the stage refuses its parameters or a request.
+        SourceError: it refuses its parameters or the tokenizer.
     """
     code = importlib.import_module(f"tritonpack.repository.python_models.{file}")
     with TemporaryDirectory() as folder:
         if tokenizer is not None:
             Path(folder, "tokenizer.json").symlink_to(tokenizer.resolve())
         try:
-            stage = code.Stage(Path(folder), dict(parameters))
+            return code.Stage(Path(folder), dict(parameters))
         except ValueError as error:
             raise SourceError(f"the tokenizer doesn't fit the recipe: {error}") from error
-        answers = stage.run(list(requests))
-    rows = []
-    for index, answer in enumerate(answers):
-        if isinstance(answer, str):
-            raise SourceError(f"request {index}: {answer}")
-        count = len(next(iter(answer.values())))
-        rows += [{name: array[row : row + 1] for name, array in answer.items()} for row in range(count)]
-    return rows
+
+
+def graph_tensors(
+    requests: Sequence[Tensors], tokenizer: Path | None, *, file: str, parameters: Mapping[str, str]
+) -> list[Tensors]:
+    """What the ensemble's first step makes of each request.
+
+    Args:
+        requests: what an application would send, one row each.
+        tokenizer: the prepared ``tokenizer.json``, where the step reads one.
+        file: the step's code.
+        parameters: its parameters.
+
+    Returns:
+        For each request the step's outputs: graph inputs and details, ``(rows of the graph, ...)`` by name.
+
+    Raises:
+        SourceError: the step refuses its parameters or a request.
+    """
+    stage = opened_stage(file, parameters, tokenizer)
+    answers: list[Tensors] = []
+    for begin in range(0, len(requests), _AT_ONCE):
+        for answer in stage.run(list(requests[begin : begin + _AT_ONCE])):
+            if isinstance(answer, str):
+                raise SourceError(f"request {len(answers)}: {answer}")
+            answers.append(answer)
+    return answers
+
+
+def rows_from_requests(
+    requests: Sequence[Tensors], tokenizer: Path | None, *, file: str, parameters: Mapping[str, str]
+) -> list[Tensors]:
+    """The rows of all requests, as `graph_tensors` makes them.
+
+    Returns:
+        The graph's inputs, ``(1, ...)`` by name; a request that becomes several rows gives each.
+    """
+    made = graph_tensors(requests, tokenizer, file=file, parameters=parameters)
+    return [row for tensors in made for row in rows_of(tensors)]
+
+
+def rows_of(tensors: Tensors) -> list[Tensors]:
+    """Each row by itself, ``(1, ...)`` by name."""
+    count = len(next(iter(tensors.values())))
+    return [{name: array[row : row + 1] for name, array in tensors.items()} for row in range(count)]
 
 
 def joined(rows: Sequence[Tensors], axes: Sequence[RaggedAxis]) -> tuple[Tensors, Tensors]:
