@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tritonpack
-from tritonpack.loadtest.machine import this_machine
+from tritonpack.core.machine import this_machine
 from tritonpack.server.embedded import ServerOptions, free_ports, start
 from tritonpack_client import Client
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tritonpack.loadtest.machine import this_machine
+from tritonpack.core.machine import this_machine
 from tritonpack.server.runtime import SERVER_WHEEL, requirements_from_file
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def bench(
     """
     from tritonpack.loadtest.driver import LoadPlan, check_plan, run_load_test
     from tritonpack.loadtest.install import ensure_perf_analyzer
-    from tritonpack.loadtest.machine import this_machine
+    from tritonpack.core.machine import this_machine
     from tritonpack.loadtest.report import document_from_test, write_report
     from tritonpack.loadtest.texts import DEFAULT_TEXTS, summary_from_texts, texts_from_file
 
