@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from tritonpack.core.digest import digest_of_file, digest_of_files, digest_of_json
 from tritonpack.core.errors import SourceError
+from tritonpack.core.factories import FACTORY_PATTERN, made_by, source_files
 from tritonpack.core.resources import path_from_location
 from tritonpack.sources import Located, SourceOptions
 from tritonpack.sources._tokenizers import mask_token_id, tokenizer_files, truncation_side, vocabulary_size
 from tritonpack.sources._weights import json_from_file, loading_safely, state_from_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_FIELD = "source.factory"
 
 
 class PythonModuleOptions(SourceOptions):
@@ -27,7 +26,7 @@ class PythonModuleOptions(SourceOptions):
 
     kind: Literal["python_module"]
     factory: str = Field(
-        pattern=r"^[\w.]+:\w+$", description="module:function; modules beside the recipe are found too."
+        pattern=FACTORY_PATTERN, description="module:function; modules beside the recipe are found too."
     )
     arguments: dict[str, Any] = Field(default={}, description="Keyword arguments of the factory.")
     weights: str | None = Field(
@@ -51,7 +50,7 @@ class PythonModule:
 
     def locate(self, options: PythonModuleOptions, folder: Path) -> Located:
         """Find the factory's source files, the weights and the tokenizer; nothing is imported but its package."""
-        root, code = _source_files(options.factory, folder)
+        root, code = source_files(options.factory, folder, field=_FIELD)
         weights = path_from_location(options.weights, folder) if options.weights else None
         if weights is not None and not weights.is_file():
             raise SourceError(f"weights {weights} aren't there", hint="Correct source.weights.", field="source.weights")
@@ -87,8 +86,7 @@ class PythonModule:
         import torch
 
         folder, weights = located.handle
-        factory = _factory(options.factory, folder)
-        model = factory(**options.arguments)
+        model = made_by(options.factory, folder, options.arguments, field=_FIELD)
         if not isinstance(model, torch.nn.Module):
             raise SourceError(
                 f"factory {options.factory} returned {type(model).__name__}, not an nn.Module",
@@ -107,75 +105,5 @@ class PythonModule:
 SOURCE = PythonModule()
 
 
-_imported_before: set[str] = set()
-"""Modules beside recipes that were imported by an earlier block; the next one reads them again."""
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let modules beside the recipe be imported, for the length of the block.
-
-    Each block reads their files again: another recipe may have a module of the same name, and what
-    was digested has to be what is called.
-    """
-    for name in _imported_before:
-        sys.modules.pop(name, None)
-    _imported_before.clear()
-    others = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        beside = (name for name in set(sys.modules) - others if _is_below(sys.modules[name], folder))
-        _imported_before.update(beside)
-
-
-def _is_below(module: Any, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is not None and folder in Path(file).parents
-
-
 def _config(config: dict[str, Any] | str, folder: Path) -> dict[str, Any]:
     return json_from_file(path_from_location(config, folder)) if isinstance(config, str) else config
-
-
-def _source_files(factory: str, folder: Path) -> tuple[Path, list[Path]]:
-    """The root and every Python file that the factory's numbers may come from.
-
-    Of a package all its files; of a module beside the recipe those beside it too, since it may
-    import them; of a module installed elsewhere its own.
-    """
-    module = factory.partition(":")[0]
-    top = module.partition(".")[0]
-    with _importable(folder):
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:
-            found = False
-        spec = importlib.util.find_spec(top) if found else None
-    if spec is None:
-        raise SourceError(
-            f"factory {factory}: there is no module '{module}'",
-            hint=f"Install it, or put {top}.py beside the recipe, in {folder}.",
-            field="source.factory",
-        )
-    if spec.submodule_search_locations:
-        root = Path(next(iter(spec.submodule_search_locations)))
-        return root, sorted(root.rglob("*.py"))
-    origin = Path(spec.origin or "")
-    return origin.parent, sorted(folder.glob("*.py")) if origin.parent == folder else [origin]
-
-
-def _factory(factory: str, folder: Path) -> Callable[..., Any]:
-    module, _, function = factory.partition(":")
-    with _importable(folder):
-        loaded = importlib.import_module(module)
-    try:
-        found: Callable[..., Any] = getattr(loaded, function)
-    except AttributeError as error:
-        raise SourceError(
-            f"module {module} has no '{function}'", hint="Correct source.factory.", field="source.factory"
-        ) from error
-    return found
