@@ -19,6 +19,7 @@ EXIT_CODES = {
     "UnsupportedError": 3,
     "MissingExtraError": 3,
     "StageError": 4,
+    "CompressionError": 4,
     "ExportError": 4,
     "LoweringError": 4,
     "CompileError": 4,

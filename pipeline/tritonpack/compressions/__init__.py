@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tritonpack.core.action import Facts
-    from tritonpack.core.tensors import Tensors
+    from tritonpack.core.tensors import Tensors, TensorSpec
 
 
 class CompressionOptions(BaseModel):
@@ -22,6 +22,11 @@ class CompressionOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
+
+
+def unheard(step: int, steps: int, loss: float) -> None:
+    """Progress that nobody listens to."""
+    del step, steps, loss
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,15 @@ class Lesson:
             outputs in order.
         batches: inputs by name, padded; nobody labelled them.
         inputs: names of the graph's inputs in the order in which the module takes them.
+        outputs: the graph's outputs in order; the names of their axes say what they mean (`Task.outputs`).
         progress: told ``(step, steps, loss)`` as training goes on.
     """
 
     teacher: Any
     batches: Sequence[Tensors]
     inputs: Sequence[str]
-    progress: Callable[[int, int, float], None] = field(default=lambda step, steps, loss: None)
+    outputs: Sequence[TensorSpec]
+    progress: Callable[[int, int, float], None] = unheard
 
 
 class Compression(Protocol):

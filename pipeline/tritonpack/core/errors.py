@@ -7,6 +7,7 @@
     ├── UnsupportedError             3  right in itself, but not here
     │   └── MissingExtraError           a package that an engine or a stage needs isn't installed
     ├── StageError                   4  a step of the build failed
+    │   ├── CompressionError            PyTorch -> smaller PyTorch
     │   ├── ExportError                 PyTorch -> ONNX
     │   ├── LoweringError               ONNX -> ONNX, a precision or the ragged head
     │   ├── CompileError                ONNX -> engine
@@ -72,6 +73,10 @@ class StageError(TritonpackError):
     """A step of the build failed."""
 
     exit_code = 4
+
+
+class CompressionError(StageError):
+    """Making the PyTorch model smaller failed."""
 
 
 class ExportError(StageError):
