@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tritonpack.core.registry import Registry
 
@@ -20,6 +20,7 @@ class DatasetOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
+    rows: int | None = Field(None, ge=1, description="Use the first so many samples (rows, or pairs); null: all.")
 
 
 class Dataset(Protocol):
@@ -28,7 +29,7 @@ class Dataset(Protocol):
     options: type[DatasetOptions]
 
     def digest(self, options: Any, folder: Path) -> str:
-        """SHA-256 over the data, and over the code that makes it, if any; cheap.
+        """SHA-256 over everything that decides what `read` gives: data, code that makes it, options; cheap.
 
         Raises:
             SourceError: it isn't there.

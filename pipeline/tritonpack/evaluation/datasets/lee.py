@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tritonpack.core.digest import digest_of_files
+from tritonpack.core.digest import digest_of_files, digest_of_json
 from tritonpack.core.resources import path_from_location
-from tritonpack.evaluation import DatasetOptions, RatedPairs
+from tritonpack.evaluation.datasets import DatasetOptions
+from tritonpack.evaluation.datasets._examples import examples_from_pairs, finished
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tritonpack.evaluation import Examples
 
 _FOLDER = "package:gensim/test/test_data"
 
 
 class LeeOptions(DatasetOptions):
-    """No options: the data is what it is."""
+    """No options of its own: the data is what it is."""
 
     kind: Literal["lee"]
 
@@ -33,18 +36,18 @@ class Lee:
 
     def digest(self, options: LeeOptions, folder: Path) -> str:
         """Of both files."""
-        del options
         texts, ratings = _files(folder)
-        return digest_of_files(texts.parent, [texts, ratings])
+        return digest_of_json({"files": digest_of_files(texts.parent, [texts, ratings]), "rows": options.rows})
 
-    def read(self, options: LeeOptions, folder: Path) -> RatedPairs:
+    def read(self, options: LeeOptions, folder: Path, inputs: tuple[str, ...]) -> Examples:
         """Each pair once: the upper triangle of the matrix of ratings."""
-        del options
         texts, ratings = _files(folder)
         documents = texts.read_text(encoding="latin-1").splitlines()
         matrix = np.loadtxt(ratings)
         left, right = np.triu_indices(len(documents), k=1)
-        return RatedPairs(documents, np.stack([left, right], axis=1), matrix[left, right])
+        sides = ([documents[place] for place in left], [documents[place] for place in right])
+        examples = examples_from_pairs(sides, matrix[left, right].tolist(), inputs, name="lee")
+        return finished(examples, options.rows, "lee")
 
 
 DATASET = Lee()

@@ -1,29 +1,35 @@
-"""Rated pairs in a JSONL file: one object ``{"left": ..., "right": ..., "rating": ...}`` a line."""
+"""Rated pairs in a file with the columns ``left``, ``right`` and ``rating``: JSONL, CSV or Parquet."""
 
 from __future__ import annotations
 
-import json
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
-from tritonpack.core.digest import digest_of_file
+from tritonpack.core.digest import digest_of_file, digest_of_json
 from tritonpack.core.errors import SourceError
-from tritonpack.core.resources import path_from_location
-from tritonpack.evaluation import DatasetOptions, RatedPairs
+from tritonpack.evaluation.datasets import DatasetOptions
+from tritonpack.evaluation.datasets._examples import examples_from_pairs, finished
+from tritonpack.evaluation.datasets._files import column_of, data_file, records_from_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LEAST = 10
+    from tritonpack.evaluation import Examples
+
+_SIDES = ("left", "right")
+_RATING = "rating"
+_HINT = "A rated pair has the columns left, right (texts) and rating (a number, greater is more alike)."
 
 
 class RatedPairsOptions(DatasetOptions):
     """A file of rated pairs."""
 
     kind: Literal["rated_pairs"]
-    file: str = Field(description="A JSONL file: a path beside the recipe, or package:NAME/PATH.")
+    file: str = Field(
+        description="A file that ends with .jsonl, .csv or .parquet: a path beside the recipe, or package:NAME/PATH."
+    )
 
 
 class RatedPairsFile:
@@ -33,38 +39,30 @@ class RatedPairsFile:
 
     def digest(self, options: RatedPairsOptions, folder: Path) -> str:
         """Of the file."""
-        return digest_of_file(_file(options, folder))
+        path = data_file(options.file, folder)
+        return digest_of_json({"file": digest_of_file(path), "ending": path.suffix, "rows": options.rows})
 
-    def read(self, options: RatedPairsOptions, folder: Path) -> RatedPairs:
-        """Every pair, each text once."""
-        path = _file(options, folder)
-        places: dict[str, int] = {}
-        pairs, ratings = [], []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            left, right, rating = _pair(line, f"{path}, line {number}")
-            pairs.append([places.setdefault(text, len(places)) for text in (left, right)])
-            ratings.append(rating)
-        if len(pairs) < _LEAST:
-            raise SourceError(f"{path} holds {len(pairs)} pairs; a correlation needs at least {_LEAST}")
-        return RatedPairs(list(places), np.array(pairs, dtype=np.int64), np.array(ratings))
+    def read(self, options: RatedPairsOptions, folder: Path, inputs: tuple[str, ...]) -> Examples:
+        """Every pair, each text once; columns beside the three are for slices."""
+        path = data_file(options.file, folder)
+        records = records_from_file(path, texts=_SIDES)
+        left, right, ratings = (column_of(records, name, path, hint=_HINT) for name in (*_SIDES, _RATING))
+        for row, pair in enumerate(zip(left, right, ratings, strict=True), start=1):
+            _check(*pair, place=f"data set {path}, row {row}")
+        others = dict.fromkeys(name for record in records for name in record if name not in {*_SIDES, _RATING})
+        columns = {name: [record.get(name) for record in records] for name in others}
+        examples = examples_from_pairs(
+            (left, right), [float(r) for r in ratings], inputs, name=str(path), columns=columns
+        )
+        return finished(examples, options.rows, str(path))
 
 
 DATASET = RatedPairsFile()
 
 
-def _file(options: RatedPairsOptions, folder: Path) -> Path:
-    path = path_from_location(options.file, folder)
-    if not path.is_file():
-        raise SourceError(f"data set {path} isn't there", hint="Correct gates.accuracy.dataset.file.")
-    return path
-
-
-def _pair(line: str, place: str) -> tuple[str, str, float]:
-    try:
-        item: dict[str, Any] = json.loads(line)
-        return str(item["left"]), str(item["right"]), float(item["rating"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(
-            f"{place}: not a rated pair ({error!r})",
-            hint='Each line is {"left": TEXT, "right": TEXT, "rating": NUMBER}.',
-        ) from error
+def _check(left: Any, right: Any, rating: Any, *, place: str) -> None:
+    for side, text in zip(_SIDES, (left, right), strict=True):
+        if not isinstance(text, str):
+            raise SourceError(f"{place}: {side} is {text!r}, not a text", hint=_HINT)
+    if isinstance(rating, bool) or not isinstance(rating, (int, float)) or not math.isfinite(rating):
+        raise SourceError(f"{place}: rating is {rating!r}, not a number", hint=_HINT)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-
 from tritonpack.core.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from tritonpack.core.tensors import Tensors
@@ -82,8 +81,9 @@ class Scorer(Protocol):
         """
 
     def answers(self, outputs: Sequence[Tensors]) -> list[Any]:
-        """One answer a row, in the form of `Examples.expected`: what FP32's own answers stand for where nobody
-        labelled the data.
+        """One answer a row, in the form of `Examples.expected`.
+
+        So FP32's own answers are what is expected where nobody labelled the data.
 
         Args:
             outputs: the served model's public outputs, one dictionary of one row each.
