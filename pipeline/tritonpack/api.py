@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tritonpack.actions import TargetActions, actions_for
-from tritonpack.core.errors import RecipeError, UnsupportedError
+from tritonpack.actions import TargetActions, Workplace, Workshop, actions_for
+from tritonpack.core.errors import LoweringError, RecipeError, UnsupportedError, VerificationError
 from tritonpack.core.home import home
 from tritonpack.core.registry import did_you_mean
 from tritonpack.core.runner import Foreseen, Observer, Runner, Step, foresee
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from tritonpack.core.action import Action
     from tritonpack.recipe import Recipe
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def build(
     repository: Path,
     store: Path | None = None,
     observer: Observer | None = None,
+    budget_trials: int | None = None,
 ) -> Build:
     """Build targets of a recipe and write them to a model repository.
 
@@ -69,20 +74,24 @@ def build(
             to ``engines/`` beside it.
         store: where artifacts are kept; None means `default_store`.
         observer: told of every action.
+        budget_trials: how many graphs a search for layers may measure; None means what the recipe says.
 
     Raises:
         TritonpackError: the first thing that went wrong; the repository is then as it was before.
     """
     root = store or default_store()
-    graphs = [actions_for(recipe, target, root) for target in _chosen(recipe, targets)]
+    workshop = Workshop(recipe, Workplace(root, observer, budget_trials))
+    chosen = _chosen(recipe, targets)
+    for target in chosen:
+        for precision in recipe.targets[target].precisions:
+            workshop.candidate(target, precision)  # what can't be built at all is refused before anything runs
     runner = Runner(Store(root), observer)
-    for graph in graphs:
-        runner.run(graph.all)
-    built = [_built(recipe, graph, runner) for graph in graphs]
+    attempts = [_attempt(workshop, target, runner) for target in chosen]
+    built = [_built(recipe, attempt, runner) for attempt in attempts]
     served = [target for target in built if target.triton is not None]
     engines = repository.resolve().parent / "engines"
     files = {t.name: write_engine(engines, recipe.name, t) for t in built if t.triton is None}
-    packaged = package(repository, _package(recipe, graphs[0], runner), served) if served else None
+    packaged = package(repository, _package(recipe, attempts[0].graph, runner), served) if served else None
     return Build(list(runner.steps.values()), built, packaged, repository, files)
 
 
@@ -111,17 +120,44 @@ def _chosen(recipe: Recipe, targets: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(targets)) or [recipe.default_target]
 
 
-def _built(recipe: Recipe, graph: TargetActions, runner: Runner) -> BuiltTarget:
+@dataclass(frozen=True)
+class _Attempt:
+    """The precision that held, and those before it that didn't."""
+
+    graph: TargetActions
+    refused: list[dict[str, str]]
+
+
+def _attempt(workshop: Workshop, target: str, runner: Runner) -> _Attempt:
+    """Build the first of a target's precisions that its gates let pass."""
+    refused: list[dict[str, str]] = []
+    precisions = workshop.recipe.targets[target].precisions
+    for precision, safer in zip(precisions, [*precisions[1:], None], strict=True):
+        graph = workshop.target(target, precision)
+        try:
+            runner.run(graph.all)
+        except (VerificationError, LoweringError) as error:
+            if safer is None:
+                raise
+            _LOG.warning("target %s: %s is refused, falling back to %s: %s", target, precision, safer, error.message)
+            refused.append({"precision": precision, "why": error.message})
+        else:
+            return _Attempt(graph, refused)
+    raise AssertionError("a target has at least one precision")
+
+
+def _built(recipe: Recipe, attempt: _Attempt, runner: Runner) -> BuiltTarget:
+    graph = attempt.graph
     spec = recipe.targets[graph.name]
     engine = ENGINES.get(spec.engine)
     compiled, exported = runner.steps[graph.compiled].record, runner.steps[graph.exported].record
     reports = [{"candidate": name, **runner.steps[action].record.facts} for name, action in graph.proofs]
     if not graph.executable:
-        reports.append({"status": "compiled, not executed", "candidate": f"{spec.engine} {spec.precision}"})
+        reports.append({"status": "compiled, not executed", "candidate": f"{spec.engine} {graph.precision}"})
     return BuiltTarget(
         name=graph.name,
         engine=spec.engine,
-        precision=spec.precision,
+        precision=graph.precision,
         suffix=engine.suffix,
         triton=engine.triton,
         content=_content(runner, graph.compiled),
@@ -131,6 +167,7 @@ def _built(recipe: Recipe, graph: TargetActions, runner: Runner) -> BuiltTarget:
         axes=graph.axes,
         facts=compiled.facts,
         verification=reports,
+        refused=attempt.refused,
         lineage=runner.lineage(graph.compiled),
     )
 
@@ -140,7 +177,7 @@ def _package(recipe: Recipe, graph: TargetActions, runner: Runner) -> Package:
     return Package(
         name=recipe.name,
         serving=Serving(**recipe.serving.model_dump()),
-        order=tuple((name, target.engine, target.precision) for name, target in recipe.targets.items()),
+        order=tuple((name, target.engine, target.precisions) for name, target in recipe.targets.items()),
         steps=steps_of(
             INPUTS.get(recipe.given.kind),
             recipe.given,

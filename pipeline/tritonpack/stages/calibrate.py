@@ -12,15 +12,16 @@ import numpy as np
 
 from tritonpack.core.errors import SourceError
 from tritonpack.stages.reference import Case, read_reference, write_reference
-from tritonpack.stages.rows import joined, rows_from_requests, total_length
+from tritonpack.stages.rows import joined, total_length
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tritonpack.core.action import Facts
     from tritonpack.core.model import RaggedAxis
     from tritonpack.core.tensors import Tensors
+    from tritonpack.stages.answers import Prepared
 
 VERSION = 3
 _LEAST = 8
@@ -35,28 +36,18 @@ class Part(StrEnum):
 
     CALIBRATION = "calibration"
     PROBE = "probe"
+    TRAINING = "training"
 
 
-def batches_from_requests(
-    requests: Sequence[Tensors],
-    tokenizer: Path | None,
-    *,
-    part: Part,
-    file: str,
-    parameters: Mapping[str, str],
-    axes: Sequence[RaggedAxis],
-    samples: int,
-    out: Path,
+def batches_from_prepared(
+    prepared: Prepared, *, part: Part, axes: Sequence[RaggedAxis], samples: int, out: Path
 ) -> Facts:
-    """Pre-process requests, choose rows evenly over their lengths, and batch those of like length.
+    """Choose rows evenly over their lengths, and batch those of like length.
 
     Args:
-        requests: what an application might send, one row each.
-        tokenizer: the prepared ``tokenizer.json``, where the stage reads one.
-        part: `CALIBRATION`: ``samples`` rows; `PROBE`: at most 128 of those that calibration leaves over, or of all
-            if it leaves fewer than eight.
-        file: the pre-processing stage's code.
-        parameters: its parameters.
+        prepared: requests such as an application might send, pre-processed.
+        part: `PROBE`: at most 128 rows of those that calibration leaves over, or of all if it leaves fewer than
+            eight. The others: ``samples`` rows.
         axes: the graph's ragged axes.
         samples: how many rows calibration takes; fewer are used whole.
         out: the file to write.
@@ -65,14 +56,15 @@ def batches_from_requests(
         ``samples``, ``elements``, ``longest`` and, for a probe, ``held_out``: whether calibration didn't see it.
 
     Raises:
-        SourceError: there are fewer than eight, or the stage refuses one.
+        SourceError: there are fewer than eight.
     """
+    requests = prepared.requests
     if len(requests) < _LEAST:
         raise SourceError(
             f"{len(requests)} calibration samples are too few; it takes at least {_LEAST}",
             hint="Give a few hundred rows such as applications will send.",
         )
-    rows = rows_from_requests(requests, tokenizer, file=file, parameters=parameters)
+    rows = [row for rows in prepared.rows() for row in rows]
     rows.sort(key=lambda row: total_length(row, axes))
     chosen = _spread(len(rows), samples)
     facts = {}

@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from tritonpack.stages.export_failure import export_failure
 from tritonpack.stages.reference import Case, write_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from tritonpack.core.action import Facts
@@ -101,28 +101,38 @@ def reference_from_module(module: Any, traced: Traced, *, out: Path) -> Facts:
     Raises:
         ExportError: the module fails on an input of an allowed shape.
     """
-    import torch
-
     rng = np.random.default_rng(1)
     shapes = [(batch, length) for batch, length in _REFERENCE_SHAPES if length <= traced.length]
     if not traced.dynamic:
         shapes = [(batch, traced.length) for batch, _ in shapes]
-    cases = []
-    for batch, length in [*shapes, (2, traced.length)]:
-        sample = traced.sample(rng, batch, length)
+    samples = (traced.sample(rng, batch, length) for batch, length in [*shapes, (2, traced.length)])
+    return answers_from_module(module, traced, (Case(sample.inputs, sample.lengths) for sample in samples), out=out)
+
+
+def answers_from_module(module: Any, traced: Traced, cases: Iterable[Case], *, out: Path) -> Facts:
+    """Run the PyTorch module in FP32 over given inputs, and write both down.
+
+    Raises:
+        ExportError: the module fails on an input of an allowed shape.
+    """
+    import torch
+
+    answered = []
+    for case in cases:
         with torch.no_grad():
             try:
-                answer = module(*(torch.from_numpy(sample.inputs[spec.name]) for spec in traced.inputs))
+                answer = module(*(torch.from_numpy(case.inputs[spec.name]) for spec in traced.inputs))
             except (RuntimeError, IndexError, ValueError) as error:
+                batch, length = next(iter(case.inputs.values())).shape[:2]
                 raise ExportError(
                     f"the PyTorch model fails on a batch of {batch} rows of {length} elements: {error}",
                     hint="Is export.max_length within what the model's positions allow?",
                 ) from error
         arrays = answer if isinstance(answer, tuple) else (answer,)
         outputs = {spec.name: a.numpy() for spec, a in zip(traced.outputs, arrays, strict=True)}
-        cases.append(Case(sample.inputs, sample.lengths, outputs))
-    write_reference(cases, out)
-    return {"cases": len(cases), "rows": sum(len(next(iter(case.inputs.values()))) for case in cases)}
+        answered.append(replace(case, outputs=outputs))
+    write_reference(answered, out)
+    return {"cases": len(answered), "rows": sum(len(next(iter(case.inputs.values()))) for case in answered)}
 
 
 def _takes_any_number(module: Any) -> bool:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tritonpack.core.errors import VerificationError
 from tritonpack.core.observations import read_observations
 
+VERSION = 1
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path

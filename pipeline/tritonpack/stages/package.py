@@ -50,6 +50,7 @@ class BuiltTarget:
         axes: the axes along which rows differ in length.
         facts: what the engine said of the file.
         verification: the reports, in the order in which they were made.
+        refused: precisions that were tried before this one, and what refused them.
         lineage: every step from the source to the file.
     """
 
@@ -65,6 +66,7 @@ class BuiltTarget:
     axes: tuple[RaggedAxis, ...]
     facts: dict[str, Any]
     verification: list[dict[str, Any]]
+    refused: list[dict[str, str]]
     lineage: list[dict[str, Any]]
 
     @property
@@ -87,6 +89,7 @@ class BuiltTarget:
             "axes": [axis.to_json() for axis in self.axes],
             "facts": self.facts,
             "verification": self.verification,
+            "refused": self.refused,
             "lineage": self.lineage,
         }
 
@@ -98,14 +101,14 @@ class Package:
     Args:
         name: the recipe's name.
         serving: how it is served.
-        order: ``(target, engine, precision)`` of the recipe's targets, the default first.
+        order: ``(target, engine, precisions that it may have)`` of the recipe's targets, the default first.
         steps: what runs before and after the encoder.
         tokenizer: the prepared ``tokenizer.json``, for the steps that read it.
     """
 
     name: str
     serving: Serving
-    order: tuple[tuple[str, str, str], ...]
+    order: tuple[tuple[str, str, tuple[str, ...]], ...]
     steps: Steps
     tokenizer: Content | None
 
@@ -246,12 +249,13 @@ def write_engine(folder: Path, recipe: str, target: BuiltTarget) -> Path:
 def _earlier(old: dict[str, Any], recipe: Package, new: Mapping[str, Any], built: BuiltTarget) -> dict[str, Any]:
     """Targets of earlier builds that still are what the recipe says: of the same graph, for rows as long."""
     axes = [axis.to_json() for axis in built.axes]
-    wanted = {name: (engine, precision, built.model, axes) for name, engine, precision in recipe.order}
+    allowed = {(name, engine, precision) for name, engine, precisions in recipe.order for precision in precisions}
     return {
         name: entry
         for name, entry in old.items()
         if name not in new
-        and wanted.get(name) == (entry["engine"], entry["precision"], entry["model"], entry.get("axes"))
+        and (name, entry["engine"], entry["precision"]) in allowed
+        and (entry["model"], entry.get("axes")) == (built.model, axes)
     }
 
 

@@ -1,0 +1,110 @@
+"""The recipe's real rows: those to calibrate on, those to learn from, and those with labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tritonpack.core.digest import digest_of_file
+from tritonpack.core.errors import RecipeError
+from tritonpack.core.resources import path_from_location
+from tritonpack.evaluation.datasets import DATASETS
+from tritonpack.evaluation.requests import check_leakage, requests_from_examples
+from tritonpack.inputs import INPUTS, Input
+from tritonpack.stages.calibrate import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tritonpack.core.tensors import Tensors
+    from tritonpack.evaluation import Examples
+    from tritonpack.recipe import CalibrationSpec, Recipe
+
+
+class Rows:
+    """Finds and reads a recipe's data.
+
+    Args:
+        recipe: names it.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._input: Input = INPUTS.get(recipe.given.kind)
+        self._examples: Examples | None = None
+
+    def of(self, part: Part) -> tuple[str, int, Callable[[], list[Tensors]]]:
+        """Digest of the data, how many rows of it are wanted, and what reads them as requests.
+
+        Raises:
+            RecipeError: the recipe names none, or what it names isn't there.
+        """
+        field = "training" if part is Part.TRAINING else "calibration"
+        spec: CalibrationSpec | None = getattr(self.recipe, field)
+        if spec is None:
+            raise RecipeError(
+                f"{field}: missing, but `compress` learns from unlabelled rows",
+                hint=f"Add {field}: {{file: FILE}} or {field}: {{dataset: ...}} to the recipe.",
+                field=field,
+            )
+
+        return self._digest(spec, field), spec.samples, lambda: self._requests(spec)
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """By field of the recipe, the digest of the rows that a build fits something to."""
+        specs = {"calibration": self.recipe.calibration, "training": self.recipe.training}
+        return {field: self._digest(spec, field) for field, spec in specs.items() if spec is not None}
+
+    def check_leakage(self) -> None:
+        """Hold what a build fits something to against the accuracy gate's rows.
+
+        Raises:
+            SourceError: they are the same.
+        """
+        for field in self.seen:
+            check_leakage(self._requests(getattr(self.recipe, field)), self.examples())
+
+    def examples(self) -> Examples:
+        """The accuracy gate's data.
+
+        Raises:
+            RecipeError: the recipe has no such gate.
+            SourceError: the data isn't there, or isn't of the recipe's input.
+        """
+        spec = self.recipe.gates.accuracy
+        if spec is None:
+            raise RecipeError(
+                "gates.accuracy: missing, so there is no labelled data to evaluate on",
+                hint="Add gates: {accuracy: {dataset: {kind: ...}, max_drop: ...}} to the recipe.",
+                field="gates.accuracy",
+            )
+        if self._examples is None:
+            self._examples = DATASETS.get(spec.dataset.kind).read(spec.dataset, self.recipe.folder, self._names)
+        return self._examples
+
+    def examples_digest(self) -> str:
+        """SHA-256 over the accuracy gate's data; it isn't read for this."""
+        spec = self.recipe.gates.accuracy
+        return "" if spec is None else DATASETS.get(spec.dataset.kind).digest(spec.dataset, self.recipe.folder)
+
+    def example_requests(self) -> list[Tensors]:
+        """The accuracy gate's rows as an application would send them."""
+        return requests_from_examples(self.examples(), self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self._input.public)
+
+    def _digest(self, spec: CalibrationSpec, field: str) -> str:
+        if spec.dataset is not None:
+            return DATASETS.get(spec.dataset.kind).digest(spec.dataset, self.recipe.folder)
+        file = path_from_location(str(spec.file), self.recipe.folder)
+        if not file.is_file():
+            raise RecipeError(f"{field} data {file} isn't there", hint=f"Correct {field}.file.", field=f"{field}.file")
+        return digest_of_file(file)
+
+    def _requests(self, spec: CalibrationSpec) -> list[Tensors]:
+        if spec.dataset is None:
+            return self._input.requests_from_file(path_from_location(str(spec.file), self.recipe.folder))
+        examples = DATASETS.get(spec.dataset.kind).read(spec.dataset, self.recipe.folder, self._names)
+        return requests_from_examples(examples, self._names)
