@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import CompileError
 from tritonpack.core.versions import identity_of, version_of
+from tritonpack.engines._bfloat16 import runnable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: its advice about shapes is for those who export
         try:
-            self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(runnable(path), options, ["CPUExecutionProvider"])
         except Exception as error:  # its exception types live in a private module
             raise CompileError(
                 f"ONNX Runtime refuses {path.name}: {str(error).splitlines()[0]}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tritonpack.core.scopes import modules_of
-from tritonpack.precisions._half import float_values
+from tritonpack.precisions._flow import float_values
 
 _ANGLES = frozenset({"Sin", "Cos"})
 

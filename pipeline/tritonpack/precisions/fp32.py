@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from tritonpack.core.tensors import Tensors, Tolerance
+from tritonpack.core.tensors import Tolerance
+from tritonpack.precisions import Data, Group, Rewriting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +19,18 @@ class Fp32:
 
     version = 1
     packages = ()
-    needs_calibration = False
+    data = Data.UNUSED
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(max_abs_error=1e-4, min_cosine=0.9999)
 
-    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path, *, keep_fp32: tuple[str, ...] = ()) -> Facts:
+    def groups(self, onnx: Path) -> list[Group]:
+        """None: nothing is rewritten."""
+        del onnx
+        return []
+
+    def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:
         """Copy."""
-        del calibration, keep_fp32
+        del how
         shutil.copyfile(onnx, out)
         return {}
 
