@@ -1,0 +1,7 @@
+"""The token after a text."""
+
+from __future__ import annotations
+
+from tritonpack.evaluation.scorers._words import WordScorer
+
+SCORER = WordScorer()
