@@ -6,6 +6,8 @@ import ast
 from typing import Any
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
+_NOWHERE = "_empty_nn_module_stack"
+"""What the exporter writes where it lost track, with more of its own words behind it."""
 
 
 def modules_of(node: Any) -> list[str]:
@@ -21,7 +23,7 @@ def modules_of(node: Any) -> list[str]:
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
             paths: list[str] = ast.literal_eval(entry.value)
-            return paths[:-1]
+            return [path for path in paths[:-1] if not path.startswith(_NOWHERE)]
     return []
 
 
