@@ -8,6 +8,7 @@ Resamples that don't decide the metric (e.g. ROC-AUC without a positive) are lef
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,25 +96,35 @@ def _drawn(scores: Scores, places: NDArray[np.intp]) -> Scores:
 def _interval(
     statistic: Callable[[NDArray[np.intp]], float], count: int, resamples: int, *, seed: int, confidence: float
 ) -> Interval:
-    from scipy.stats import bootstrap
-
     places = np.arange(count)
     value = float(statistic(places))
     if not math.isfinite(value) or count < _LEAST:
         return Interval(value, math.nan, math.nan)
-    drawn = bootstrap(
-        (places,),
-        statistic,
-        n_resamples=resamples,
-        batch=max(1, _PLACES_AT_ONCE // count),
-        vectorized=False,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).bootstrap_distribution
+    drawn = _resampled(statistic, places, resamples, seed)
     decided = drawn[np.isfinite(drawn)]
     if not len(decided):
         return Interval(value, math.nan, math.nan)
     # The bounds that bootstrap() itself gives where every resample decides the metric.
     low, high = np.percentile(decided, [50 * (1 - confidence), 50 * (1 + confidence)])
     return Interval(value, float(low), float(high))
+
+
+def _resampled(
+    statistic: Callable[[NDArray[np.intp]], float], places: NDArray[np.intp], resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """The statistic of each resample, ``(resamples,)``."""
+    from scipy.stats import DegenerateDataWarning, bootstrap
+
+    with warnings.catch_warnings():
+        # It can't give bounds where a resample doesn't decide the metric; ours leave such resamples out.
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found: NDArray[np.float64] = bootstrap(
+            (places,),
+            statistic,
+            n_resamples=resamples,
+            batch=max(1, _PLACES_AT_ONCE // len(places)),
+            vectorized=False,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+    return found
