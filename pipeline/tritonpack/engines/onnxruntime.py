@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import CompileError
 from tritonpack.core.versions import identity_of, version_of
-from tritonpack.engines._bfloat16 import runnable
+from tritonpack.engines._rounding import rounding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +20,18 @@ _HINT = "pip install 'tritonpack[build]'"
 
 
 class OnnxRuntime:
-    """Runs the graph on the CPU."""
+    """Runs the graph on the CPU.
+
+    Args:
+        rounds_fp16: whether `open` rounds every FP16 result, as GPUs do and this runtime's CPU kernels don't.
+    """
 
     suffix = ".onnx"
     triton = {"backend": "onnxruntime"}  # noqa: RUF012  a protocol's data
     version = 1
+
+    def __init__(self, *, rounds_fp16: bool = False) -> None:
+        self._rounds_fp16 = rounds_fp16
 
     def identity(self) -> str:
         """The runtime's version."""
@@ -51,19 +58,20 @@ class OnnxRuntime:
         Raises:
             CompileError: the runtime refuses it.
         """
-        return OnnxSession(path)
+        return OnnxSession(path, rounds_fp16=self._rounds_fp16)
 
 
 class OnnxSession:
     """A graph in ONNX Runtime's CPU provider."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, rounds_fp16: bool = False) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: its advice about shapes is for those who export
+        model = rounding(path, fp16=rounds_fp16)
         try:
-            self._session: Any = onnxruntime.InferenceSession(runnable(path), options, ["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         except Exception as error:  # its exception types live in a private module
             raise CompileError(
                 f"ONNX Runtime refuses {path.name}: {str(error).splitlines()[0]}",
@@ -77,3 +85,5 @@ class OnnxSession:
 
 
 ENGINE = OnnxRuntime()
+ROUNDING = OnnxRuntime(rounds_fp16=True)
+"""What stands in for a GPU: only there does a value out of FP16's range show."""
