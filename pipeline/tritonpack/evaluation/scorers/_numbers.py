@@ -56,6 +56,27 @@ def roc_auc(scores: NDArray[Any], positive: NDArray[Any]) -> NDArray[np.float64]
     return areas
 
 
+def precision_recall_f1(expected: NDArray[Any], answered: NDArray[Any]) -> NDArray[np.float64]:
+    """Of every label that is expected or answered; 0 where there is nothing to divide by.
+
+    It is what ``sklearn.metrics.precision_recall_fscore_support`` gives, out of counts: intervals take it thousands
+    of times, and scikit-learn's own takes a millisecond.
+
+    Args:
+        expected: ``(n,) int64``, numbers of labels.
+        answered: the same.
+
+    Returns:
+        ``(3, labels)``.
+    """
+    labels = 1 + max(expected.max(), answered.max())
+    right = np.bincount(expected[expected == answered], minlength=labels)
+    wanted, found = (np.bincount(numbers, minlength=labels) for numbers in (expected, answered))
+    seen = wanted + found > 0
+    right, wanted, found = right[seen], wanted[seen], found[seen]
+    return np.stack([right / np.maximum(found, 1), right / np.maximum(wanted, 1), 2 * right / (wanted + found)])
+
+
 def ratio(part: float, whole: float, *, empty: float = math.nan) -> float:
     """``part / whole``, or ``empty`` where there is nothing to divide by."""
     return float(part / whole) if whole else empty

@@ -45,6 +45,7 @@ def retrieval_from_pairs(vectors: NDArray[Any], pairs: NDArray[Any], ratings: ND
     sound = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
     units = sound / np.maximum(np.linalg.norm(sound, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     documents, column = np.unique(pairs[:, 1], return_inverse=True)
+    of_documents = units[documents]
     relevant = np.flatnonzero(ratings > 0)
     queries, first = np.unique(pairs[relevant, 0], return_index=True)
     found = []
@@ -53,7 +54,7 @@ def retrieval_from_pairs(vectors: NDArray[Any], pairs: NDArray[Any], ratings: ND
         gains = np.zeros(len(documents))
         np.maximum.at(gains, column[of_query], ratings[of_query])
         others = documents != query
-        nearness = units[documents] @ units[query]
+        nearness = of_documents @ units[query]
         found.append(_figures(nearness[others], gains[others]))
     columns = np.array(found).reshape(-1, 3).T
     return Retrieval(relevant[first], *columns)

@@ -16,7 +16,7 @@ import numpy as np
 from tritonpack.core.errors import SourceError
 from tritonpack.evaluation.scorers import Confusion, Curve, Metric, Scores
 from tritonpack.evaluation.scorers._classes import class_scores, named_answers
-from tritonpack.evaluation.scorers._numbers import pearson, roc_auc, spearman
+from tritonpack.evaluation.scorers._numbers import pearson, precision_recall_f1, roc_auc, spearman
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,16 +130,12 @@ def _held_against(function: Callable[[Any, Any], float], *names: str) -> Metric:
 
 
 def _accuracy(expected: Any, answered: Any) -> float:
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(expected, answered))
+    return float((expected == answered).mean())
 
 
 def _macro(place: int) -> Callable[[Any, Any], float]:
     def mean(expected: Any, answered: Any) -> float:
-        from sklearn.metrics import precision_recall_fscore_support
-
-        return float(precision_recall_fscore_support(expected, answered, average="macro", zero_division=0.0)[place])
+        return float(precision_recall_f1(expected, answered)[place].mean())
 
     return mean
 
