@@ -21,6 +21,9 @@ class TargetScore:
         size_bytes: of the engine's file; None if it isn't known, as of a served model.
         speed_ratio: FP32's time over its own, on this machine in one run; None if it wasn't measured.
         note: what a reader must know, e.g. that the graph was measured and not the engine.
+        rewriting: what the precision's rewrite says of itself.
+        search: what a search for the layers to quantize found: ``layers`` of ``name, damage, gain, quantized``;
+            None without one.
     """
 
     target: str
@@ -30,10 +33,17 @@ class TargetScore:
     size_bytes: int | None = None
     speed_ratio: float | None = None
     note: str = ""
+    rewriting: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        return asdict(self)
+        return asdict(self) | {"mean_cosine": self.mean_cosine}
+
+    @property
+    def layers(self) -> Sequence[Mapping[str, Any]]:
+        """Groups of layers that a search chose among."""
+        return () if self.search is None else self.search["layers"]
 
     @property
     def mean_cosine(self) -> float | None:
@@ -52,6 +62,7 @@ class Evaluation:
         dataset: the kind of data set and where it lies, as a person writes it.
         targets: FP32 first, where it was asked for.
         served: the server that answered; empty if everything ran in process.
+        refused: by target that has no score, why.
     """
 
     recipe: str
@@ -59,6 +70,7 @@ class Evaluation:
     dataset: str
     targets: Sequence[TargetScore]
     served: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -68,6 +80,7 @@ class Evaluation:
             "dataset": self.dataset,
             "served": self.served,
             "targets": [target.to_json() for target in self.targets],
+            "refused": dict(self.refused),
         }
 
     @property

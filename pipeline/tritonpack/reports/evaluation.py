@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tritonpack.reports.figures import COLORS, SOFT, drawing
 from tritonpack.reports.page import page_from_template
+from tritonpack.reports.sensitivity import svg_from_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,12 @@ def html_from_evaluation(evaluation: Evaluation) -> str:
         intervals=[_intervals(evaluation.targets, metric) for metric in evaluation.metrics],
         curves=_curves(evaluation.targets),
         confusions=[(target, confusion_of(target)) for target in evaluation.targets if target.score["confusion"]],
+        sensitivity=[
+            Plot(label(target), quantized_part(target), svg_from_layers(target.layers))
+            for target in evaluation.targets
+            if target.layers
+        ],
+        quantized_part=quantized_part,
         verdict=verdict,
         label=label,
     )
@@ -51,6 +58,15 @@ def html_from_evaluation(evaluation: Evaluation) -> str:
 def label(target: TargetScore) -> str:
     """What a target is called in plots and lists."""
     return target.target if target.target == target.precision else f"{target.target} ({target.precision})"
+
+
+def quantized_part(target: TargetScore) -> str:
+    """How much of a graph a search quantized; empty without one."""
+    if not target.layers:
+        return ""
+    inside = [layer for layer in target.layers if layer["quantized"]]
+    share = sum(layer["gain"] for layer in inside)
+    return f"{len(inside)} of {len(target.layers)} groups of layers, {share:.0%} of the multiplications"
 
 
 def verdict(difference: Mapping[str, float | None]) -> str:

@@ -15,12 +15,16 @@ _QUANTIZED, _KEPT = COLORS[0], COLORS[1]
 
 
 def svg_from_layers(
-    layers: Sequence[Mapping[str, Any]], *, damage: str = "Damage alone", gain: str = "Share of the time saved"
+    layers: Sequence[Mapping[str, Any]],
+    *,
+    damage: str = "Damage, quantized alone",
+    gain: str = "Share of all multiplications",
 ) -> str:
     """Draw one bar a layer, for its damage and for its gain, in the order given.
 
     Args:
-        layers: ``name``, ``damage`` and ``gain`` (numbers), ``quantized`` (whether it is in the end).
+        layers: ``name``, ``gain``, ``quantized`` (whether it is in the end) and ``damage``; None where it wasn't
+            measured, and no bar is drawn.
         damage: what the damage is measured in.
         gain: likewise.
 
@@ -33,11 +37,12 @@ def svg_from_layers(
     with drawing("sensitivity", _WIDTH, _AROUND + _PER_LAYER * len(layers)) as drawn:
         axes = drawn.figure.subplots(1, 2, sharey=True)
         for axis, key, title in zip(axes, ("damage", "gain"), (damage, gain), strict=True):
-            axis.barh(places, [layer[key] for layer in layers], height=0.7, color=colors)
+            axis.barh(places, [layer[key] or 0.0 for layer in layers], height=0.7, color=colors)
             axis.set_title(title)
             axis.grid(visible=False, axis="y")
             axis.tick_params(axis="y", length=0)
             axis.margins(y=0.01)
+            axis.locator_params(axis="x", nbins=5)
         axes[0].set_yticks(places, names, fontsize=8)
         axes[0].invert_yaxis()
         drawn.figure.legend(

@@ -158,7 +158,7 @@ def _cuts(scored: Scored, lengths: Sequence[int] | None) -> dict[str, list[_Part
     of_rows, unit = (_characters(examples), "characters") if lengths is None else (list(lengths), "tokens")
     if examples.pairs is not None:
         of_rows = [of_rows[left] + of_rows[right] for left, right in examples.pairs.tolist()]
-    cuts = {"length": _buckets(of_rows, f" {unit}")} if any(of_rows) else {}
+    cuts = {"length": _buckets(of_rows, f" {unit}")} if len(set(of_rows)) > 1 else {}
     if 1 < len(set(labels)) <= _MOST_VALUES:
         cuts["label"] = _values(labels)
     for name, column in examples.columns.items():
