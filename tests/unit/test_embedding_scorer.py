@@ -33,7 +33,7 @@ def angle(degrees):
 
 def test_rated_pairs_by_hand():
     """Right rows at 0, 30 and 90 degrees of the left one; the ratings turn two of them round."""
-    data = pairs_of([[0, 1], [0, 2], [0, 3]], [0.5, 1.0, 0.0], 4)
+    data = pairs_of([[0, 1], [0, 2], [0, 3]], [1, 2, 0], 4)
     found, scored = values(data, [angle(0), angle(10), angle(30), angle(90)])
     assert found["spearman"] == pytest.approx(0.5)
     cosines = np.cos(np.radians([10, 30, 90]))
@@ -41,10 +41,16 @@ def test_rated_pairs_by_hand():
     assert list(found) == ["spearman", "pearson", "mrr", "ndcg_10", "recall_1"]
     # The first found is relevant, though not the best.
     assert (found["mrr"], found["recall_1"]) == (1, 1)
-    assert found["ndcg_10"] == pytest.approx((0.5 + 1 / math.log2(3)) / (1 + 0.5 / math.log2(3)))
+    assert found["ndcg_10"] == pytest.approx((1 + 2 / math.log2(3)) / (2 + 1 / math.log2(3)))
     assert scored.losses == pytest.approx([1 / 3, 1 / 3, 0])
     assert list(scored.shown) == ["cosine 0.98", "cosine 0.87", "cosine 0.00"]
-    assert list(scored.expected) == ["rated 0.5", "rated 1", "rated 0"]
+    assert list(scored.expected) == ["rated 1", "rated 2", "rated 0"]
+
+
+def test_likeness_in_fractions_makes_nothing_relevant():
+    data = pairs_of([[0, 1], [0, 2], [0, 3]], [0.5, 1.0, 0.0], 4)
+    assert list(SCORER.metrics(data)) == ["spearman", "pearson"]
+    assert set(SCORER.scores(data, outputs_of(np.eye(4))).columns) == {"cosine", "rating"}
 
 
 @given(st.integers(5, 12), st.integers(0, 2**16))

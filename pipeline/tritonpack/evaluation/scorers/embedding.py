@@ -1,8 +1,8 @@
 """Vectors: against people's ratings of pairs, or against FP32's own vectors.
 
 With rated pairs a sample is a pair. Correlations hold each pair's cosine against its rating. Retrieval asks every left
-row for the right rows that are rated above 0; a query's figures stand beside its first such pair, so that a draw of
-pairs is a draw of queries too.
+row for the right rows that are rated above 0, where ratings are grades (whole numbers: 0 isn't relevant); a query's
+figures stand beside its first such pair, so that a draw of pairs is a draw of queries too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EmbeddingScorer:
     version = 1
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
-        """Correlations where ratings differ, ROC-AUC where they are 0 and 1, retrieval where one is above 0.
+        """Correlations where ratings differ, ROC-AUC where they are 0 and 1, retrieval where they are grades.
 
         Raises:
             SourceError: the labels are neither ratings of pairs nor vectors, or the ratings decide nothing.
@@ -180,7 +180,9 @@ def _pair_losses(cosines: NDArray[np.float64], ratings: NDArray[np.float64]) -> 
 
 
 def _has_queries(examples: Examples, ratings: NDArray[np.float64]) -> bool:
-    return bool((ratings > 0).any()) and documents_of(np.asarray(examples.pairs)) >= _LEAST
+    """Whether ratings are grades, of which one is relevant; of likeness in fractions all pairs have some."""
+    grades = bool((ratings == ratings.round()).all() and (ratings > 0).any())
+    return grades and documents_of(np.asarray(examples.pairs)) >= _LEAST
 
 
 def _query_columns(
