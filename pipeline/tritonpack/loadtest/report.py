@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tritonpack.core.errors import MissingExtraError, StoreError
+from tritonpack.core.errors import StoreError
 from tritonpack.loadtest.charts import COLORS, Series, compact, distribution_chart, line_chart, stacked_bars
 from tritonpack.loadtest.driver import WINDOWS
+from tritonpack.reports.page import page_from_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tritonpack.loadtest.driver import LoadTest
     from tritonpack.core.machine import Machine
+    from tritonpack.loadtest.driver import LoadTest
     from tritonpack.loadtest.results import Level
     from tritonpack.loadtest.texts import TextSummary
 
@@ -89,16 +90,10 @@ def html_from_test(test: LoadTest, texts: TextSummary, machine: Machine) -> str:
     Raises:
         MissingExtraError: jinja2 isn't installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError(
-            "the HTML report needs jinja2", hint="pip install 'tritonpack[loadtest]'", package="jinja2"
-        ) from error
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["ms"] = lambda microseconds: f"{microseconds / _US_PER_MS:,.1f}"
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return page_from_template(
+        _TEMPLATE,
+        filters={"ms": lambda microseconds: f"{microseconds / _US_PER_MS:,.1f}"},
+        hint="pip install 'tritonpack[loadtest]'",
         test=test,
         texts=texts,
         machine=machine,
