@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from tritonpack.core.action import Facts
 
-_LOGITS = 128.0
+_LOGITS = 64.0
+"""From here on neighbouring numbers are a half apart; FP16's own bound would keep nearly every attention in FP32."""
 _OPERATORS = frozenset(
     {
         "Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "InstanceNormalization",
@@ -33,8 +34,9 @@ class Bf16:
     version = 1
     packages = ("onnx", "onnxruntime")
     data = Data.HELPFUL
+    searchable = False
     engines = frozenset({"tensorrt", "tensorrt_rtx"})
-    tolerance = Tolerance(min_cosine=0.99, mean_cosine=0.995)
+    tolerance = Tolerance(min_cosine=0.98, mean_cosine=0.998)
 
     def groups(self, onnx: Path) -> list[Group]:
         """None: what stays in FP32 follows from the operators and values."""

@@ -25,6 +25,7 @@ class Fp16:
     version = 4
     packages = ("onnx", "onnxruntime")
     data = Data.HELPFUL
+    searchable = False
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.999, mean_cosine=0.9995)
 

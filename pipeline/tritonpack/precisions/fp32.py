@@ -20,6 +20,7 @@ class Fp32:
     version = 1
     packages = ()
     data = Data.UNUSED
+    searchable = False
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(max_abs_error=1e-4, min_cosine=0.9999)
 
