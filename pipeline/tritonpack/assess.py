@@ -6,24 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 from tritonpack.actions import Workplace, Workshop
 from tritonpack.api import default_store
-from tritonpack.core.errors import RecipeError, StageError, UnsupportedError
+from tritonpack.core.errors import ConfigurationError, RecipeError, StageError, UnsupportedError
 from tritonpack.core.registry import did_you_mean
 from tritonpack.core.runner import Runner
 from tritonpack.core.store import Store
+from tritonpack.core.tensors import Tolerance
+from tritonpack.debugging.diagnose import Diagnosis, diagnosis_of
 from tritonpack.precisions import PRECISIONS
 from tritonpack.recipe import TargetSpec
 from tritonpack.reports.documents import Evaluation, TargetScore
 from tritonpack.stages.errors import errors_from_predictions
 from tritonpack.stages.predict import predictions_from_client
+from tritonpack.stages.reference import read_reference
+from tritonpack.stages.rows import joined
 from tritonpack.stages.score import report_from_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tritonpack.actions.candidate import Candidate
     from tritonpack.core.runner import Observer
+    from tritonpack.core.tensors import Tensors
+    from tritonpack.debugging._pair import Progress
     from tritonpack.recipe import Recipe
     from tritonpack.reports.documents import ErrorReport
+    from tritonpack.stages.answers import Prepared
     from tritonpack_client import Client
 
 FP32 = "fp32"
@@ -107,6 +115,48 @@ def errors(
     return _Bench(widened, store, observer).errors(name)
 
 
+def debug(
+    recipe: Recipe,
+    *,
+    target: str | None = None,
+    precision: str | None = None,
+    candidate: Path | None = None,
+    texts: Sequence[str] = (),
+    bounds: Tolerance | None = None,
+    reduce: Path | None = None,
+    store: Path | None = None,
+    observer: Observer | None = None,
+    progress: Progress | None = None,
+) -> Diagnosis:
+    """Where the graph of a target, of a precision or in a file first parts from the exported FP32 graph.
+
+    Args:
+        recipe: names the model.
+        target: of the recipe; its first if nothing else is named.
+        precision: in place of a target.
+        candidate: an ONNX file in place of both, held to FP32's own gate.
+        texts: what to run, a row each, those of a pair separated by a tabulator; none: real rows of the recipe.
+        bounds: what is given here replaces the precision's gate.
+        reduce: the ONNX file for the smallest part that fails.
+        store: where artifacts are kept; None means `tritonpack.api.default_store`.
+        observer: told of every action.
+        progress: told of the values as they are compared.
+
+    Raises:
+        RecipeError: there is no such target, or the texts aren't what the recipe takes.
+        ConfigurationError: the file isn't a rewrite of the graph.
+    """
+    if candidate is not None and not candidate.is_file():
+        raise ConfigurationError(f"candidate {candidate} isn't there", hint="Give an ONNX file.", field="--candidate")
+    if candidate is not None:
+        precision = FP32
+    named = () if precision else (target or recipe.default_target,)
+    widened, names = _widened(recipe, named, (precision,) if precision else ())
+    bench = _Bench(widened, store, observer)
+    chosen = bench.candidate(names[-1])
+    return bench.diagnosis(chosen, candidate, texts, bounds or Tolerance(), reduce, progress)
+
+
 class _Bench:
     """Runs what measures one recipe's targets; what they share runs once."""
 
@@ -116,10 +166,13 @@ class _Bench:
         self._workshop = Workshop(recipe, Workplace(root, observer))
         self._runner = Runner(Store(root), observer)
 
+    def candidate(self, target: str) -> Candidate:
+        return self._workshop.candidate(target, self.recipe.targets[target].precision)
+
     def score(self, target: str) -> TargetScore:
         spec = self.recipe.targets[target]
         assessment = self._workshop.assessment
-        candidate = self._workshop.candidate(target, spec.precision)
+        candidate = self.candidate(target)
         scored = assessment.score(candidate)
         self._runner.run([scored, candidate.compiled])
         speedup = None
@@ -154,17 +207,64 @@ class _Bench:
 
     def errors(self, target: str) -> ErrorReport:
         assessment = self._workshop.assessment
-        candidate = self._workshop.candidate(target, self.recipe.targets[target].precision)
-        predictions = assessment.predictions(candidate)
+        candidate = self.candidate(target)
+        predictions, rows = assessment.predictions(candidate), self._workshop.model.rows
         self._runner.run([assessment.baseline, predictions])
         return errors_from_predictions(
             self._runner.artifact(predictions),
             self._runner.artifact(assessment.baseline),
-            examples=self._workshop.model.rows.examples(),
+            examples=rows.examples(),
             scorer=assessment.scorer,
+            lengths=self._prepared(rows.example_requests()).lengths(self._workshop.model.axes),
             recipe=self.recipe.name,
-            candidate=candidate.runnable[2],
+            names=(FP32, candidate.runnable[2]),
         )
+
+    def diagnosis(
+        self,
+        candidate: Candidate,
+        file: Path | None,
+        texts: Sequence[str],
+        bounds: Tolerance,
+        reduce: Path | None,
+        progress: Progress | None,
+    ) -> Diagnosis:
+        model = self._workshop.model
+        self._runner.run([model.exported])
+        if file is None:
+            self._runner.run([candidate.lowered])
+            file, name = self._runner.artifact(candidate.lowered), candidate.rewriting.name
+        else:
+            name = file.name
+        inputs, lengths = self._case(texts)
+        return diagnosis_of(
+            self._runner.artifact(model.exported),
+            file,
+            inputs,
+            name=name,
+            tolerance=candidate.rewriting.gate.tightened(**bounds.to_json()),
+            lengths=lengths,
+            reduce=reduce,
+            progress=progress,
+        )
+
+    def _case(self, texts: Sequence[str]) -> tuple[Tensors, Tensors]:
+        """A batch to compare on: the given texts, or real rows, or random ones where the recipe has none."""
+        model = self._workshop.model
+        if texts:
+            rows = [row for rows in self._prepared(model.rows.requests_from_texts(texts)).rows() for row in rows]
+            return joined(rows, model.axes)
+        reference = model.probe or model.reference
+        self._runner.run([reference])
+        cases = read_reference(self._runner.artifact(reference))
+        case = cases[len(cases) // 2]
+        return case.inputs, case.lengths
+
+    def _prepared(self, requests: Sequence[Tensors]) -> Prepared:
+        model = self._workshop.model
+        self._runner.run(list(model.preprocessing.values()))
+        paths = {name: self._runner.artifact(action) for name, action in model.preprocessing.items()}
+        return model.prepared(requests, paths)
 
 
 def _widened(recipe: Recipe, targets: Sequence[str], precisions: Sequence[str]) -> tuple[Recipe, list[str]]:

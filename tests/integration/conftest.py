@@ -43,8 +43,9 @@ class Project:
         return self.root / "tiny.yaml"
 
     def recipe(self, **changes: Any) -> Recipe:
-        """The recipe with other top-level fields, also written to its file."""
-        return load_recipe(write_recipe(self.path, {**self.document, **changes}))
+        """The recipe with other top-level fields, also written to its file; gates are added to its own."""
+        gates = {**self.document["gates"], **changes.pop("gates", {})}
+        return load_recipe(write_recipe(self.path, {**self.document, "gates": gates, **changes}))
 
     def build(self, *targets: str, **changes: Any) -> Build:
         return build(self.recipe(**changes), targets, repository=self.repository, store=self.store)

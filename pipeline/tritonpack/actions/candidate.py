@@ -91,9 +91,7 @@ class Candidate:
     @cached_property
     def compiled(self) -> Action:
         """The engine's file."""
-        profile = raggedize.ragged_profile(
-            self.model.traced.inputs, self.model.axes, **self.spec.profile.model_dump()
-        )
+        profile = raggedize.ragged_profile(self.model.traced.inputs, self.model.axes, **self.spec.profile.model_dump())
         side = self.store / "side"
         return Action(
             "compile",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tritonpack.core.digest import digest_of_file
 from tritonpack.core.errors import RecipeError
 from tritonpack.core.resources import path_from_location
@@ -13,7 +15,7 @@ from tritonpack.inputs import INPUTS, Input
 from tritonpack.stages.calibrate import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tritonpack.core.tensors import Tensors
     from tritonpack.evaluation import Examples
@@ -90,6 +92,28 @@ class Rows:
     def example_requests(self) -> list[Tensors]:
         """The accuracy gate's rows as an application would send them."""
         return requests_from_examples(self.examples(), self._names)
+
+    def requests_from_texts(self, texts: Sequence[str]) -> list[Tensors]:
+        """Texts as an application would send them, those of a row separated by tabulators.
+
+        Raises:
+            RecipeError: the input takes something else, or another number of texts.
+        """
+        if any(spec.dtype != "bytes" for spec in self._input.public):
+            raise RecipeError(f"input {self.recipe.given.kind} doesn't take texts", field="--text")
+        rows = [text.split("\t") if len(self._names) > 1 else [text] for text in texts]
+        for row in rows:
+            if len(row) != len(self._names):
+                raise RecipeError(
+                    f"a row of input {self.recipe.given.kind} is {len(self._names)} texts ({', '.join(self._names)}), "
+                    f"and {len(row)} were given",
+                    hint="Separate the texts of a row by a tabulator.",
+                    field="--text",
+                )
+        return [
+            {name: np.array([[text.encode()]], dtype=object) for name, text in zip(self._names, row, strict=True)}
+            for row in rows
+        ]
 
     @property
     def _names(self) -> tuple[str, ...]:

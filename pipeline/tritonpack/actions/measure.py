@@ -14,7 +14,7 @@ from tritonpack.core.versions import identity_of
 from tritonpack.engines import ENGINES, Engine
 from tritonpack.evaluation.scorers import SCORERS, Scorer
 from tritonpack.stages import gate, predict, score, speed
-from tritonpack.stages.answers import answers_from_prepared, prepared_from_requests
+from tritonpack.stages.answers import answers_from_prepared
 from tritonpack.stages.score import scored_from_outputs
 from tritonpack.stages.trial import MetricBudget
 
@@ -116,8 +116,7 @@ class Assessment:
         if spec is None:
             return None
         examples, fp32 = self.rows.examples(), predict.read_predictions(paths["baseline"])
-        requests, steps = self.rows.example_requests(), self.model.steps(paths)
-        prepared = prepared_from_requests(requests, steps, paths.get("tokenizer"), self._names)
+        prepared = self.model.prepared(self.rows.example_requests(), paths)
         name, metric = gate.chosen_metric(spec.metric, self.scorer.metrics(examples))
 
         def value(outputs: Any) -> float:
@@ -178,7 +177,7 @@ class Assessment:
                 requests=self.rows.example_requests(),
                 steps=self.model.steps(paths),
                 tokenizer=paths.get("tokenizer"),
-                inputs=self._names,
+                inputs=[spec.name for spec in self.model.traced.inputs],
                 axes=self.model.axes,
                 ragged=ragged,
                 out=out,
@@ -194,7 +193,3 @@ class Assessment:
             f"{engine.identity()} {identity_of('tokenizers', hint=BUILD_HINT)}",
             description,
         )
-
-    @property
-    def _names(self) -> list[str]:
-        return [spec.name for spec in self.model.traced.inputs]

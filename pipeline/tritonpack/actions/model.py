@@ -26,14 +26,15 @@ from tritonpack.stages.reference import read_reference
 from tritonpack.tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
     from tritonpack.actions.data import Rows
     from tritonpack.core.tensors import Tensors
-    from tritonpack.repository.ensemble import Steps
     from tritonpack.recipe import Recipe
+    from tritonpack.repository.ensemble import Steps
+    from tritonpack.stages.answers import Prepared
 
 BUILD_HINT = "pip install 'tritonpack[build]'"
 
@@ -199,6 +200,11 @@ class ModelActions:
             tuple(self.traced.outputs),
         )
 
+    def prepared(self, requests: Sequence[Tensors], paths: Mapping[str, Path]) -> Prepared:
+        """Requests after the ensemble's first step, given the artifacts of `preprocessing`."""
+        names = [spec.name for spec in self.traced.inputs]
+        return prepared_from_requests(requests, self.steps(paths), paths.get("tokenizer"), names)
+
     @property
     def shape(self) -> dict[str, Any]:
         """What decides how rows reach the graph; part of the keys of whatever sends it real ones."""
@@ -309,10 +315,9 @@ class ModelActions:
     def _batches(self, part: Part) -> Action:
         """Real rows as batches of the graph's inputs."""
         digest, samples, requests = self.rows.of(part)
-        names = [spec.name for spec in self.traced.inputs]
 
         def run(paths: Mapping[str, Path], out: Path) -> dict[str, Any]:
-            prepared = prepared_from_requests(requests(), self.steps(paths), paths.get("tokenizer"), names)
+            prepared = self.prepared(requests(), paths)
             return calibrate.batches_from_prepared(prepared, part=part, axes=self.axes, samples=samples, out=out)
 
         return Action(

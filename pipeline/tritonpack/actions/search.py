@@ -144,12 +144,10 @@ def _identity(rewriting: RewritingActions) -> str:
 
 def _facts(found: Found, precision: str) -> dict[str, Any]:
     quantized = sum(layer.gain for layer in found.layers if layer.quantized)
-    message = "" if found.met else (
-        f"{precision}: none of {found.trials} sets of layers keeps the budget; the nearest: {found.chosen.violation}"
-    )
+    nearest = f"{precision}: none of {found.trials} sets of layers keeps the budget; nearest: {found.chosen.violation}"
     return {
         "met": found.met,
-        "message": message,
+        "message": "" if found.met else nearest,
         "trials": found.trials,
         "quantized_share": quantized,
         "chosen": dict(vars(found.chosen)),

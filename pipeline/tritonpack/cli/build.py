@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from tritonpack.cli.output import json_option, print_json, stderr, stdout, table_from_rows
+from tritonpack.cli.output import json_option, print_json, stdout, table_from_rows
+from tritonpack.cli.progress import watching
 
 if TYPE_CHECKING:
     from tritonpack.api import Build
-    from tritonpack.core.action import Action
-    from tritonpack.core.runner import Foreseen, Step
+    from tritonpack.core.runner import Foreseen
+    from tritonpack.stages.package import BuiltTarget
 
 _RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 _STORE = click.option(
@@ -33,26 +32,30 @@ _STORE = click.option(
     show_default=True,
     help="The model repository to write.",
 )
+@click.option(
+    "--budget-trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Graphs that a search for INT8 layers may measure. Default: the target's quantization.trials.",
+)
 @_STORE
 @json_option
-def build(recipe: Path, targets: tuple[str, ...], repository: Path, store: Path | None, as_json: bool) -> None:
+def build(
+    recipe: Path,
+    targets: tuple[str, ...],
+    repository: Path,
+    budget_trials: int | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
     """Build RECIPE: PyTorch -> ONNX -> precision -> engine -> model repository, verified at each step."""
     from tritonpack.api import build as run_build
     from tritonpack.recipe import load_recipe
 
     loaded = load_recipe(recipe)
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        console=stderr(),
-        transient=True,
-        disable=as_json or not stderr().is_terminal,
-    )
-    with progress, _WarningsOn(progress):
+    with watching(quiet=as_json) as observer:
         result = run_build(
-            loaded, targets, repository=repository, store=store, observer=_Watcher(progress, quiet=as_json)
+            loaded, targets, repository=repository, store=store, observer=observer, budget_trials=budget_trials
         )
     if as_json:
         print_json(document_from_build(loaded.name, result))
@@ -107,42 +110,6 @@ def document_from_build(name: str, result: Build) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class _Watcher:
-    """Shows the running action; with ``--json`` standard error is left to warnings and the error."""
-
-    def __init__(self, progress: Progress, *, quiet: bool) -> None:
-        self._progress = progress
-        self._quiet = quiet
-        self._rows: dict[Action, Any] = {}
-
-    def started(self, action: Action) -> None:
-        self._rows[action] = self._progress.add_task(action.description, total=None)
-
-    def finished(self, step: Step) -> None:
-        row = self._rows.pop(step.action, None)
-        if row is not None:
-            self._progress.remove_task(row)
-        if row is not None and not self._quiet:
-            self._progress.console.print(f"  {step.action.description}: {step.record.seconds:.1f} s", style="dim")
-
-
-class _WarningsOn(logging.Handler):
-    """Warnings of the store and the stages go above the progress bar."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__(logging.WARNING)
-        self._progress = progress
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._progress.console.print(Text.assemble(("warning: ", "yellow"), record.getMessage()))
-
-    def __enter__(self) -> None:
-        logging.getLogger("tritonpack").addHandler(self)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("tritonpack").removeHandler(self)
-
-
 def _foreseen_row(step: Foreseen) -> dict[str, Any]:
     return {"stage": step.action.stage, "description": step.action.description, "outcome": step.outcome.value}
 
@@ -152,7 +119,10 @@ def _print_build(name: str, result: Build) -> None:
     for target in result.targets:
         rows = [row for report in target.verification for row in _verification_rows(report)]
         columns = ("candidate", ">max / mean error", ">min / mean cosine", "gate", "result")
-        console.print(table_from_rows(f"{name}, target {target.name}, against PyTorch FP32", columns, rows))
+        title = f"{name}, target {target.name} ({target.precision}), against PyTorch FP32"
+        console.print(table_from_rows(title, columns, rows))
+        for line in (*_refusals(target), *_searches(target)):
+            console.print(line, markup=False)
         console.print()
     hits = sum(step.outcome == "hit" for step in result.steps)
     ran = [step for step in result.steps if step.outcome == "ran"]
@@ -173,6 +143,9 @@ def _print_build(name: str, result: Build) -> None:
 
 def _verification_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     candidate = report["candidate"].removeprefix("ONNX ")
+    if "speedup" in report:
+        change = f"{report['speedup']:.2f} x {report['safer']}"
+        return [(f"{candidate}: speed", change, "", f"speedup>={report['min_speedup']:g}", report["status"])]
     if "metric" in report:
         change = f"{report['baseline']:.4f} -> {report['candidate_value']:.4f}"
         return [(f"{candidate}: {report['metric']}", change, "", f"drop<={report['max_drop']:g}", report["status"])]
@@ -188,6 +161,24 @@ def _verification_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for a in report["outputs"].values()
     ]
+
+
+def _refusals(target: BuiltTarget) -> list[str]:
+    return [f"{refused['precision']} was refused: {refused['why']}" for refused in target.refused]
+
+
+def _searches(target: BuiltTarget) -> list[str]:
+    """What a search chose, in a line."""
+    found = [step["facts"] for step in target.lineage if step["stage"] == "search" and step["facts"]["layers"]]
+    lines = []
+    for facts in found:
+        kept = [layer["name"] for layer in facts["layers"] if not layer["quantized"]]
+        lines.append(
+            f"{len(facts['layers']) - len(kept)} of {len(facts['layers'])} groups of products in {target.precision}, "
+            f"{facts['quantized_share']:.0%} of the work, after {facts['trials']} trials"
+            + (f"; kept in floating point: {', '.join(kept)}" if kept else "")
+        )
+    return lines
 
 
 def _gate(gate: dict[str, float | None]) -> str:

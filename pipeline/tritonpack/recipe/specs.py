@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from tritonpack import compressions, engines, inputs, precisions, sources, tasks
 from tritonpack.core.errors import ConfigurationError
-from tritonpack.core.registry import Registry
 from tritonpack.evaluation import datasets
+
+if TYPE_CHECKING:
+    from tritonpack.core.registry import Registry
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 
@@ -86,7 +88,7 @@ class QuantizationSpec(Spec):
 
     layers: Literal["search", "all"] = Field(
         "search",
-        description="`search`: as many as the target's gates allow, found by measuring; `all`: every one, come what may.",
+        description="`search`: as many as the target's gates allow, found by measuring; `all`: every one.",
     )
     trials: int = Field(64, ge=1, le=10000, description="How many rewritten graphs a search may measure.")
     calibrator: precisions.Calibrator = Field(
@@ -196,7 +198,9 @@ class Recipe(Spec):
     source: SourceSpec
     task: TaskSpec
     input: InputSpec | None = Field(None, description="What applications send; null: what the task usually takes.")
-    compress: tuple[CompressionSpec, ...] = Field((), description="Steps that make the model smaller, before the export.")
+    compress: tuple[CompressionSpec, ...] = Field(
+        (), description="Steps that make the model smaller, before the export."
+    )
     export: ExportSpec = ExportSpec()
     targets: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TargetSpec] = Field(min_length=1)
     calibration: CalibrationSpec | None = None
