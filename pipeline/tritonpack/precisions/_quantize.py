@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tritonpack.core.action import Facts
 
 QUANTIZABLE = ("MatMul", "Gemm")
+_MATRIX = 2
 
 
 @contextmanager
@@ -29,38 +30,69 @@ def quietly() -> Iterator[None]:
 
 
 def weight_nodes(graph: Any) -> list[Any]:
-    """The products whose second operand is a constant: those with weights."""
-    constants = {tensor.name for tensor in graph.initializer}
-    return [node for node in graph.node if node.op_type in QUANTIZABLE and node.input[1] in constants]
+    """The products whose second operand is a constant FP32 matrix: those with weights."""
+    constants = _matrices(graph)
+    return [node for node in graph.node if _is_product(node) and node.input[1] in constants]
 
 
 def with_products_alone(path: Path) -> Any:
     """The graph with each Gemm that has constant weights as a MatMul and an Add.
 
-    ONNX Runtime's quantizer writes a Gemm's bias as an integer, which TensorRT refuses to dequantize, and
-    its dynamic form keeps the shape that the transposed weights had.
+    A bias stays in floating point, which is what TensorRT wants, and a product has one form to fuse.
 
     Args:
         path: an ONNX file.
 
     Returns:
-        The model; each MatMul has its Gemm's name.
+        The model; each MatMul has its Gemm's name, or that of its output where it had none.
     """
     import onnx
 
     model = onnx.load(path)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    matrices = _matrices(model.graph)
     nodes = []
     for node in model.graph.node:
-        plain = node.op_type == "Gemm" and _is_plain(node) and node.input[1] in constants
-        nodes += _split(node, constants, model.graph.initializer) if plain else [node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+        has_weights = _is_product(node) and node.input[1] in matrices
+        if has_weights:
+            node.name = node.name or node.output[0]
+        gemm = has_weights and node.op_type == "Gemm"
+        nodes += _split(node, constants, model.graph.initializer) if gemm else [node]
+    replace_nodes(model.graph, nodes)
     return model
+
+
+def replace_nodes(graph: Any, nodes: list[Any]) -> None:
+    """Put these nodes, some of which the graph holds already, in place of its own; constants that none reads go."""
+    copies = [node.__class__.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    used = names_read(graph)
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def names_read(graph: Any) -> set[str]:
+    """Every value that a node of the graph, or of a graph inside it, or the graph's end reads."""
+    names = {output.name for output in graph.output}
+    for node in graph.node:
+        names.update(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                names |= names_read(inner)
+    return names
+
+
+def _matrices(graph: Any) -> set[str]:
+    import onnx
+
+    floating = onnx.TensorProto.FLOAT
+    return {t.name for t in graph.initializer if t.data_type == floating and len(t.dims) == _MATRIX}
+
+
+def _is_product(node: Any) -> bool:
+    return node.op_type == "MatMul" or (node.op_type == "Gemm" and _is_plain(node))
 
 
 def _is_plain(node: Any) -> bool:

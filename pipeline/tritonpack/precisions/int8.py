@@ -1,80 +1,64 @@
 """Static INT8 as explicit Q/DQ pairs: the same file runs in ONNX Runtime and compiles in TensorRT.
 
-Ranges are the least and greatest value seen on calibration data, symmetric; weights have a scale per
-channel. A product whose input has outliers would lose all its resolution to them, so it stays in
-floating point: what counts as an outlier is measured, not named by layer. A graph without products has its
-tables in INT8.
+Ranges follow from what was observed on calibration data, symmetric; weights have a scale per output channel.
+Which products stay in floating point is the caller's to say: a search finds out what each of them costs. A
+graph without products has its tables in INT8.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tritonpack.core.errors import LoweringError
-from tritonpack.core.tensors import Tensors, Tolerance
-from tritonpack.precisions._quantize import QUANTIZABLE, quantized_facts, quietly, weight_nodes, with_products_alone
+from tritonpack.core.tensors import Tolerance
+from tritonpack.precisions import Data, Group, Rewriting
+from tritonpack.precisions._groups import check_kept, groups_of, products_by_value
+from tritonpack.precisions._qdq import insert_pairs
+from tritonpack.precisions._quantize import quantized_facts, with_products_alone
+from tritonpack.precisions._ranges import Range, range_of
 from tritonpack.precisions._tables import with_tables_in_int8
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tritonpack.core.action import Facts
-
-_OUTLIER_QUANTILE = 0.999
-_OUTLIER_RATIO = 3.0
-"""A product is kept in floating point when the greatest input is this many times the 99.9% quantile."""
+    from tritonpack.core.observations import Observations
 
 
 class Int8:
-    """Quantizes and dequantizes around every product with weights, except where outliers forbid it."""
+    """Quantizes and dequantizes around every product with weights, except those of the groups to keep."""
 
-    version = 3
-    packages = ("onnx", "onnxruntime")
-    needs_calibration = True
+    version = 4
+    packages = ("onnx",)
+    data = Data.NEEDED
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.95, mean_cosine=0.98)
 
-    def rewrite(self, onnx: Path, calibration: list[Tensors], out: Path, *, keep_fp32: tuple[str, ...] = ()) -> Facts:
-        """Calibrate, decide what to keep, insert the pairs.
+    def groups(self, onnx: Path) -> list[Group]:
+        """Products with weights that read one value."""
+        return list(groups_of(with_products_alone(onnx).graph).values())
+
+    def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:
+        """Choose ranges and smoothing by what was observed, and insert the pairs.
 
         Raises:
-            LoweringError: there is no product that INT8 would suit, or no calibration data.
+            LoweringError: nothing was observed, nothing is left to quantize, or a group to keep doesn't exist.
         """
-        del keep_fp32  # the products are in INT8; all that is between them is in FP32 anyway
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-        if not calibration:
+        if how.observed is None:
             raise LoweringError("int8: no calibration data", hint="Add calibration: {file: FILE} to the recipe.")
         model = with_products_alone(onnx)
-        ratios = _outlier_ratios(model, calibration)
-        if not ratios:
+        groups = groups_of(model.graph)
+        check_kept(groups.values(), how.keep, "int8")
+        if not groups:
             return _tables_alone(model, out)
-        kept = sorted(name for name, ratio in ratios.items() if ratio > _OUTLIER_RATIO)
-        if len(kept) == len(ratios):
-            raise LoweringError(
-                "int8: every product has outliers in its input", hint="Use precision: int8_dynamic or fp16."
-            )
-        with quietly():
-            quantize_static(
-                model,
-                out,
-                _Reader(calibration),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(QUANTIZABLE),
-                nodes_to_quantize=[name for name in ratios if name not in kept],
-                per_channel=True,
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-                extra_options={
-                    "ActivationSymmetric": True,
-                    "WeightSymmetric": True,
-                    "MatMulConstBOnly": True,
-                    "OpTypesToExcludeOutputQuantization": list(QUANTIZABLE),
-                },
-            )
-        return {**quantized_facts(out), "kept": kept, "outlier_ratio": {n: round(r, 2) for n, r in ratios.items()}}
+        chosen = {value: group for value, group in groups.items() if group.name not in how.keep}
+        ranges = _ranges(model.graph, chosen, how.observed, how)
+        insert_pairs(model, ranges)
+        out.write_bytes(model.SerializeToString(deterministic=True))
+        kept = [group.name for group in groups.values() if group.name in how.keep]
+        return {**quantized_facts(out), "kept": kept, **_facts_of_ranges(chosen, ranges)}
 
 
 PRECISION = Int8()
@@ -93,36 +77,41 @@ def _tables_alone(model: Any, out: Path) -> Facts:
     return {"quantized_tables": tables}
 
 
-class _Reader:
-    """Feeds ONNX Runtime's calibrator."""
+def _ranges(graph: Any, chosen: Mapping[str, Group], observed: Observations, how: Rewriting) -> dict[str, Range]:
+    """The range of each value that the chosen groups read.
 
-    def __init__(self, batches: list[Tensors]) -> None:
-        self._batches = iter(batches)
-
-    def get_next(self) -> Tensors | None:
-        return next(self._batches, None)
-
-
-def _outlier_ratios(model: Any, calibration: list[Tensors]) -> dict[str, float]:
-    """For each product with weights: its input's greatest magnitude over its 99.9% quantile."""
+    Raises:
+        LoweringError: a value wasn't observed.
+    """
     import onnx
-    import onnxruntime
 
-    nodes = weight_nodes(model.graph)
-    if not nodes:
-        return {}
-    values = sorted({node.input[0] for node in nodes})
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
-    known = {output.name for output in observed.graph.output}
-    observed.graph.output.extend(onnx.ValueInfoProto(name=value) for value in values if value not in known)
-    session = onnxruntime.InferenceSession(observed.SerializeToString(), providers=["CPUExecutionProvider"])
-    greatest = dict.fromkeys(values, 0.0)
-    quantiles: dict[str, list[float]] = {value: [] for value in values}
-    for batch in calibration:
-        for value, array in zip(values, session.run(values, batch), strict=True):
-            magnitudes = np.abs(array)
-            greatest[value] = max(greatest[value], float(magnitudes.max()))
-            quantiles[value].append(float(np.quantile(magnitudes, _OUTLIER_QUANTILE)))
-    typical = {value: max(float(np.mean(q)), 1e-12) for value, q in quantiles.items()}
-    return {node.name: greatest[node.input[0]] / typical[node.input[0]] for node in nodes}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    products = products_by_value(graph)
+    readers = Counter(name for nodes in products.values() for name in {node.input[1] for node in nodes})
+    found = {}
+    for value, group in chosen.items():
+        if value not in observed.activations:
+            raise LoweringError(f"int8: the input '{value}' of {group.name} wasn't observed on calibration data")
+        names = [node.input[1] for node in products[value]]
+        # Weights that another group multiplies too can't take this one's outliers.
+        smoothing = how.smoothing if all(readers[name] == 1 for name in names) else None
+        weights = [onnx.numpy_helper.to_array(constants[name]) for name in names]
+        found[value] = range_of(observed.activations[value], weights, how.calibrator, smoothing)
+    return found
+
+
+def _facts_of_ranges(chosen: Mapping[str, Group], ranges: Mapping[str, Range]) -> Facts:
+    smoothed = {
+        group.name: {
+            "strength": ranges[value].strength,
+            "error_before": round(ranges[value].plain_error, 5),
+            "error_after": round(ranges[value].error, 5),
+        }
+        for value, group in chosen.items()
+        if ranges[value].divisors is not None
+    }
+    return {
+        "calibrators": dict(sorted(Counter(str(found.calibrator) for found in ranges.values()).items())),
+        "smoothed": smoothed,
+        "errors": {group.name: round(ranges[value].error, 5) for value, group in chosen.items()},
+    }
