@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _GIVEN = ".reference"
 _WIDE = ".float32"
+_NARROW = ".narrow"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Part:
         for tensor in self.model.graph.input:
             value = self.given.get(tensor.name)
             array = graph_inputs[tensor.name] if value is None else values[value]
-            with np.errstate(over="ignore"):  # what leaves the type's range becomes infinite, as in the graph
-                arrays[tensor.name] = np.asarray(array, tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
+            arrays[tensor.name] = np.asarray(array, tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
         return arrays
 
 
@@ -135,11 +135,11 @@ class Graph:
         return int(self._infos[value].type.tensor_type.elem_type) if value in self._infos else 0
 
     def _ends(self, wanted: Sequence[str]) -> tuple[dict[str, str], list[Any]]:
-        """The outputs that hold the wanted values; NumPy has no bfloat16, so that such a value leaves in FP32."""
+        """The outputs that hold the wanted values; one of sixteen bits leaves in FP32, which NumPy has too."""
         from onnx import TensorProto
         from onnx.helper import make_node
 
-        outputs = {name + _WIDE if self._type(name) == TensorProto.BFLOAT16 else name: name for name in wanted}
+        outputs = {name + _WIDE if self._type(name) in _halves() else name: name for name in wanted}
         casts = [make_node("Cast", [v], [out], to=TensorProto.FLOAT) for out, v in outputs.items() if out != v]
         return outputs, casts
 
@@ -159,11 +159,18 @@ class _Borders:
             kind, entry = type_of(name) or TensorProto.FLOAT, name + _GIVEN
             self.values[entry] = name
             self.renamed[name] = entry
-            if kind == TensorProto.BFLOAT16:
-                self.renamed[name] = f"{entry}.bfloat16"
+            if kind in _halves():
+                self.renamed[name] = entry + _NARROW
                 self.casts.append(make_node("Cast", [entry], [self.renamed[name]], to=kind))
                 kind = TensorProto.FLOAT
             self.inputs.append(make_tensor_value_info(entry, kind, None))
+
+
+def _halves() -> frozenset[int]:
+    """The types of sixteen bits, which stay inside a part: what runs it may compute them in another way."""
+    from onnx import TensorProto
+
+    return frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 
 def _reads(node: Any) -> Iterator[str]:

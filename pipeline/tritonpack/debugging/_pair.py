@@ -13,7 +13,7 @@ from tritonpack.core.errors import ConfigurationError
 from tritonpack.debugging._difference import Difference, difference_of
 from tritonpack.debugging._graph import Graph
 from tritonpack.debugging._padding import Padding
-from tritonpack.engines import ENGINES
+from tritonpack.engines.onnxruntime import ENGINE, ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -132,7 +132,7 @@ class Pair:
 
     def _answers(self, graph: Graph) -> Tensors:
         inputs = {name: self.inputs[name] for name in graph.inputs}
-        return ENGINES.get("onnxruntime").open(graph.path).run(inputs)
+        return ENGINE.open(graph.path).run(inputs)
 
     def _record(self) -> None:
         for done, group in _groups(self.matched):
@@ -181,13 +181,13 @@ class Pair:
 
 
 def run_model(model: Any, inputs: Tensors, folder: Path) -> Tensors:
-    """Run a graph once in ONNX Runtime; the folder holds its file while it runs."""
+    """Run a graph once in ONNX Runtime, rounding as a GPU would; the folder holds its file while it runs."""
     import onnx
 
     path = folder / "part.onnx"
     onnx.save(model, path)
     try:
-        return ENGINES.get("onnxruntime").open(path).run(inputs)
+        return ROUNDING.open(path).run(inputs)
     finally:
         path.unlink()
 

@@ -136,6 +136,8 @@ class Comparison:
         elif culprit is not None:
             error = f"{culprit.own.relative_error:.3g} of relative error by itself"
             cause = f"The error comes from {culprit.value}, which {culprit.described}: {error}."
+        elif self._reads_padding():
+            cause = "Nothing before it differs outside padding, so that it reads positions that are padded."
         else:
             cause = "No layer before it is to blame alone: the error grew over many."
         return f"{found} {cause}{self._also_faulty()}"
@@ -152,6 +154,8 @@ class Comparison:
         if culprit or self.faulty:
             places = ", ".join(dict.fromkeys(layer.place for layer in ([culprit] if culprit else self.faulty[:3])))
             return f"Keep {places} in floating point, or write the part that fails to a file with --reduce FILE."
+        if self._reads_padding():
+            return f"Look at the mask that {first.place} or a layer before it should heed."
         most = ", ".join(dict.fromkeys(layer.place for layer in self.contributors(3)))
         return f"Keep what adds most in floating point ({most}), or choose another calibrator or precision."
 
@@ -170,6 +174,10 @@ class Comparison:
             "layers": [layer.to_json() for layer in self.layers],
             "unmatched": list(self.unmatched),
         }
+
+    def _reads_padding(self) -> bool:
+        """Whether nothing is added on the way to the first divergence by anything that counts."""
+        return not any(layer.own.relative_error > 0 for layer in self.layers if layer.value in self.sources)
 
     def _also_faulty(self) -> str:
         others = [layer for layer in self.faulty if layer is not self.culprit]

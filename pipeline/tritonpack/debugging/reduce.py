@@ -158,6 +158,7 @@ def _write(pair: Pair, end: str, given: Collection[str], out: Path) -> Reduction
     name = next(iter(part.wanted))
     arrays = part.inputs(pair.inputs, {value: pair.expected(value) for value in part.given.values()})
     data = {f"input/{key}": array for key, array in arrays.items()} | {f"expected/{name}": expected}
+    _shape(part.model.graph, {**arrays, name: expected})
     onnx.save(part.model, out)
     with out.with_suffix(".npz").open("wb") as file:
         np.savez(file, **data, **({} if kept is None else {f"kept/{name}": kept}))  # type: ignore[arg-type]  # as above
@@ -173,3 +174,12 @@ def _write(pair: Pair, end: str, given: Collection[str], out: Path) -> Reduction
             hint="The runtime computes it in another way there: compare the whole graphs on another version of it.",
         )
     return Reduction(out, out.with_suffix(".npz"), end, modules, part.nodes, difference)
+
+
+def _shape(graph: Any, arrays: Tensors) -> None:
+    """Write down the types and shapes of inputs and outputs, which a viewer and the checker want."""
+    from onnx.helper import make_tensor_value_info, np_dtype_to_tensor_dtype
+
+    for tensor in (*graph.input, *graph.output):
+        array = arrays[tensor.name]
+        tensor.CopyFrom(make_tensor_value_info(tensor.name, np_dtype_to_tensor_dtype(array.dtype), array.shape))
