@@ -49,6 +49,26 @@ def find_layers(module: Any, path: str | None = None) -> Layers | None:
     return max(found, key=len, default=None)
 
 
+def check_own_weights(module: Any, layers: Layers) -> None:
+    """Layers that share their weights take no less room when there are fewer.
+
+    Args:
+        module: the task's module.
+        layers: of this module.
+
+    Raises:
+        RecipeError: they do; one object stands for several layers, or the configuration counts more than there are.
+    """
+    counted = max((getattr(config, _COUNT) for config in _configurations(module)), default=0)
+    weights = [id(parameter) for block in layers.blocks for parameter in block.parameters()]
+    if counted > len(layers) or len(set(weights)) < len(weights):
+        raise RecipeError(
+            f"the model's {max(counted, len(layers))} layers share their weights ({layers.path}): fewer save nothing",
+            hint="Leave out distill; prune works on shared weights too.",
+            field="compress.layers",
+        )
+
+
 def even_spread(count: int, kept: int) -> tuple[int, ...]:
     """``kept`` of ``count`` layers, as far apart as they can be: the first, the last and those between."""
     if kept == 1:
@@ -65,10 +85,10 @@ def keep_layers(module: Any, layers: Layers, kept: Sequence[int]) -> None:
         kept: numbers of the layers that stay, ascending.
 
     Raises:
-        RecipeError: layers share weights, or the first has a part that those after it use.
+        RecipeError: the first layer is to go, and has a part that those after it use.
     """
     count = len(layers)
-    _check_separable(module, layers, kept)
+    _check_first(layers, kept)
     for number in reversed(range(count)):
         if number not in kept:
             del layers.blocks[number]
@@ -106,16 +126,7 @@ def _at(module: Any, path: str) -> Layers:
     return Layers(*found[0])
 
 
-def _check_separable(module: Any, layers: Layers, kept: Sequence[int]) -> None:
-    count = len(layers)
-    declared = max((getattr(config, _COUNT) for config in _configurations(module)), default=count)
-    weights = [parameter for block in layers.blocks for parameter in block.parameters()]
-    if declared > count or len({id(parameter) for parameter in weights}) < len(weights):
-        raise RecipeError(
-            f"the model's {max(declared, count)} layers share their weights ({layers.path}): fewer save nothing",
-            hint="Leave out distill; prune works on shared weights too.",
-            field="compress.layers",
-        )
+def _check_first(layers: Layers, kept: Sequence[int]) -> None:
     first, *others = ({name for name, _ in block.named_parameters()} for block in layers.blocks)
     own = sorted(name for name in first if others and not any(name in names for names in others))
     if own and kept[0] != 0:

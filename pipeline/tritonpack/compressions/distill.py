@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tritonpack.compressions._layers import Layers, even_spread, find_layers, keep_layers
+from tritonpack.compressions._layers import Layers, check_own_weights, even_spread, find_layers, keep_layers
 from tritonpack.compressions._training import TrainingOptions, trained
 from tritonpack.core.errors import RecipeError
 
@@ -60,6 +60,7 @@ class Distill:
                 hint="Name a ModuleList or Sequential in compress.path, or leave out distill.",
                 field="compress.path",
             )
+        check_own_weights(module, layers)
         keep_layers(module, layers, _kept(layers, options))
         return module
 
