@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -34,14 +36,9 @@ class Flow:
 
         self.floats = float_values(graph)
         self.producers: dict[str, Any] = {name: node for node in graph.node for name in node.output if name}
-        tensors = {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
-            for attribute in node.attribute:
-                if node.op_type in {"Constant", "ConstantOfShape"} and attribute.type == onnx.AttributeProto.TENSOR:
-                    tensors[node.output[0]] = attribute.t
         self.constants: dict[str, NDArray[np.float32]] = {
             name: onnx.numpy_helper.to_array(tensor)
-            for name, tensor in tensors.items()
+            for name, tensor in _tensors(graph)
             if tensor.data_type == onnx.TensorProto.FLOAT
         }
         self._readers: dict[str, list[Any]] = {}
@@ -56,3 +53,17 @@ class Flow:
     def makers(self, name: str) -> list[Any]:
         """The node that makes a value; none for inputs and weights."""
         return [self.producers[name]] if name in self.producers else []
+
+
+def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
+    """The weights, and what nodes hold, by the name under which it is read."""
+    import onnx
+
+    yield from ((tensor.name, tensor) for tensor in graph.initializer)
+    for node in (node for node in graph.node if node.op_type in {"Constant", "ConstantOfShape"}):
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                yield node.output[0], attribute.t
+            elif attribute.name in {"value_float", "value_floats"}:
+                floats = list(attribute.floats) or [attribute.f]
+                yield node.output[0], onnx.helper.make_tensor("", onnx.TensorProto.FLOAT, [len(floats)], floats)
