@@ -67,6 +67,12 @@ def questions(*, test: bool) -> Labelled:
     return Labelled(rows, labels, "cloze questions made from names and numbers")
 
 
+def answers(*, test: bool) -> Labelled:
+    """The same questions; the label is the answer alone."""
+    data = questions(test=test)
+    return Labelled(data.rows, [answer for _, answer in data.labels or ()], data.made)
+
+
 def masked(mask: str, count: int) -> Labelled:
     """WEB verses of at most 200 characters with one word masked; the label is the word."""
     rng = random.Random(SEED + 4)
@@ -84,6 +90,13 @@ def paraphrases(count: int) -> tuple[list[str], list[str]]:
     kjv, web = verses("kjv"), verses("web")
     numbers = random.Random(SEED + 5).sample(sorted(kjv.keys() & web.keys()), count)
     return [kjv[number] for number in numbers], [web[number] for number in numbers]
+
+
+def paired(count: int) -> Labelled:
+    """`paraphrases` as rows; the pairs of the same verse are rated 1, so each is to be found among all."""
+    kjv, web = paraphrases(count)
+    rows = [{"text": text} for text in (*kjv, *web)]
+    return Labelled(rows, [1] * count, "aligned verses", [(place, count + place) for place in range(count)])
 
 
 @cache
