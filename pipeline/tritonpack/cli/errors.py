@@ -77,14 +77,20 @@ def print_errors(found: ErrorReport, most: int) -> None:
 
 
 def _slice_row(part: Slice) -> tuple[str, ...]:
-    difference = "-" if part.difference is None else f"{part.difference:+.4f}"
     figures = ("-" if value is None else f"{value:.4f}" for value in (part.baseline, part.candidate))
-    return (part.name, part.value, f"{part.samples:,}", f"{part.changed:,}", *figures, difference)
+    return (part.name, part.value, f"{part.samples:,}", f"{part.changed:,}", *figures, _signed(part.difference))
 
 
 def _sample_row(sample: Sample) -> tuple[str, ...]:
     texts = (*sample.inputs.values(), sample.expected, sample.baseline, sample.candidate)
-    return (str(sample.index), *map(_shortened, texts), f"{sample.growth:+.4f}")
+    return (str(sample.index), *map(_shortened, texts), _signed(sample.growth))
+
+
+def _signed(value: float | None) -> str:
+    """A rounding below what is shown is no difference, and has no sign."""
+    if value is None:
+        return "-"
+    return "0" if round(value, 4) == 0 else f"{value:+.4f}"
 
 
 def _shortened(text: str) -> str:
