@@ -55,6 +55,7 @@ def magnitudes_from_onnx(
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # as the graph says
     options.log_severity_level = 3
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # as written: each value is freed early
     options.enable_cpu_mem_arena = False
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     del model
@@ -98,19 +99,28 @@ class _Watched:
         self._graph = model.graph
         self._opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
         self._made = 0
-        self._ranks: dict[str, int] = {}
-        weights = {tensor.name for tensor in self._graph.initializer}
-        floats = []
-        for value in (*self._graph.input, *self._graph.value_info, *self._graph.output):
-            if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
-                floats += [value.name] if value.name not in weights else []
-                self._ranks[value.name] = len(value.type.tensor_type.shape.dim)
-        nodes = list(self._graph.node)
-        for name in dict.fromkeys(floats):
-            self._watch("magnitudes", name, self._add("Abs", name), of=name)
-        for node in nodes:
+        self._nodes: list[Any] = []
+        known = (*self._graph.input, *self._graph.value_info, *self._graph.output)
+        self._ranks = {
+            value.name: len(value.type.tensor_type.shape.dim)
+            for value in known
+            if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        }
+        for value in self._graph.input:
+            self._watch_value(value.name)
+        for node in self._graph.node:
+            self._nodes.append(node)
+            for name in node.output:
+                self._watch_value(name)
             if node.output[0] in self._ranks and node.input and node.input[0] in self._ranks:
                 self._watch_node(node)
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self._nodes]
+        del self._graph.node[:]
+        self._graph.node.extend(copies)
+
+    def _watch_value(self, name: str) -> None:
+        if name in self._ranks:
+            self._watch("magnitudes", name, self._add("Abs", name), of=name)
 
     def _watch_node(self, node: Any) -> None:
         if node.op_type in _SOFTMAXES:
@@ -186,7 +196,7 @@ class _Watched:
         import onnx
 
         name = self._name()
-        self._graph.node.append(onnx.helper.make_node(operator, inputs, [name], name=name, **attributes))
+        self._nodes.append(onnx.helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
     def _number(self, value: float) -> str:
