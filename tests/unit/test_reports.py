@@ -109,6 +109,16 @@ def test_a_large_confusion_matrix_is_its_most_frequent_confusions(evaluation, sc
     assert "The most frequent confusions" in html_from_evaluation(replace(evaluation, targets=(target,)))
 
 
+def test_of_very_many_curves_the_first_are_drawn(evaluation, score):
+    (curve,) = score["curves"]
+    curves = [{**curve, "name": f"label {number}", "x": curve["x"][:3], "y": curve["y"][:3]} for number in range(11)]
+    target = replace(evaluation.targets[0], score={**score, "curves": curves})
+    page = html_from_evaluation(replace(evaluation, targets=(target,)))
+    assert "label 7</h2>" in page
+    assert "label 8" not in page
+    assert "3 more curves are in the document" in page
+
+
 def test_what_a_search_quantized_is_told(evaluation):
     assert quantized_part(evaluation.targets[0]) == ""
     assert quantized_part(evaluation.targets[1]) == "3 of 4 groups of layers, 75% of the multiplications"

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from tritonpack.reports.documents import Evaluation, TargetScore
 
 _TEMPLATE = Path(__file__).with_name("evaluation.html.j2")
-_WIDTH, _PER_TARGET, _AROUND = 9.0, 0.3, 0.85
+_WIDTH, _HALF_WIDTH, _PER_TARGET, _AROUND = 9.0, 5.8, 0.3, 0.85
 _SQUARE = 4.4
 _MOST_LABELS = 16
 """Labels of a confusion matrix that is shown whole."""
 _MOST_CONFUSIONS = 20
+_MOST_CURVES = 8
 
 
 class Plot(NamedTuple):
@@ -41,8 +42,12 @@ def html_from_evaluation(evaluation: Evaluation) -> str:
         evaluation=evaluation,
         first=evaluation.targets[0],
         usual=evaluation.metrics[0],
-        intervals=[_intervals(evaluation.targets, metric) for metric in evaluation.metrics],
+        intervals=[
+            _intervals(evaluation.targets, metric, _HALF_WIDTH if place else _WIDTH)
+            for place, metric in enumerate(evaluation.metrics)
+        ],
         curves=_curves(evaluation.targets),
+        curves_left=max(0, max(len(target.score["curves"]) for target in evaluation.targets) - _MOST_CURVES),
         confusions=[(target, confusion_of(target)) for target in evaluation.targets if target.score["confusion"]],
         sensitivity=[
             Plot(label(target), quantized_part(target), svg_from_layers(target.layers))
@@ -100,10 +105,10 @@ def confusion_of(target: TargetScore) -> dict[str, Any]:
     return {"pairs": sorted(pairs, key=lambda pair: -pair[2])[:_MOST_CONFUSIONS]}
 
 
-def _intervals(targets: Sequence[TargetScore], metric: str) -> Plot:
+def _intervals(targets: Sequence[TargetScore], metric: str, width: float) -> Plot:
     """A metric of every target, and its paired difference to FP32, each with its interval."""
     figures = [target.score["metrics"][metric] for target in targets]
-    with drawing(f"interval {metric}", _WIDTH, _AROUND + _PER_TARGET * len(targets)) as drawn:
+    with drawing(f"interval {metric}", width, _AROUND + _PER_TARGET * len(targets)) as drawn:
         left, right = drawn.figure.subplots(1, 2, sharey=True)
         right.axvline(0, color=SOFT, linewidth=1, linestyle="--")
         for axis, measured, title in (
@@ -115,6 +120,7 @@ def _intervals(targets: Sequence[TargetScore], metric: str) -> Plot:
             axis.set_title(title)
             axis.grid(visible=False, axis="y")
             axis.tick_params(axis="y", length=0)
+            axis.locator_params(axis="x", nbins=4)
         left.set_yticks(range(len(targets)), [label(target) for target in targets])
         left.set_ylim(len(targets) - 0.5, -0.5)
     return Plot(
@@ -134,7 +140,7 @@ def _curves(targets: Sequence[TargetScore]) -> list[Plot]:
     """Curves of one name from all targets in one picture."""
     drawn_of: dict[str, list[tuple[TargetScore, Mapping[str, Any]]]] = {}
     for target in targets:
-        for curve in target.score["curves"]:
+        for curve in target.score["curves"][:_MOST_CURVES]:
             drawn_of.setdefault(curve["name"], []).append((target, curve))
     plots = []
     for name, lines in drawn_of.items():
@@ -145,5 +151,6 @@ def _curves(targets: Sequence[TargetScore]) -> list[Plot]:
             axis.set_xlabel(lines[0][1]["x_title"])
             axis.set_ylabel(lines[0][1]["y_title"])
             axis.legend(fontsize=8)
-        plots.append(Plot(name, "", drawn.svg))
+        first = lines[0][1]
+        plots.append(Plot(name, f"{first['y_title']} over {first['x_title']}", drawn.svg))
     return plots
