@@ -305,7 +305,8 @@ def test_half_precision_is_read_as_numbers(compared):
 
 def test_many_values_take_several_runs(compared, monkeypatch):
     whole = compared(scaled("w1"))
-    monkeypatch.setattr(_pair, "GROUP", 3)
+    monkeypatch.setattr(_pair, "GROUP_BYTES", 0)
+    monkeypatch.setattr(_pair, "GROUP_LEAST", 3)
     seen = []
     parts = compared(scaled("w1"), progress=lambda *step: seen.append(step))
     assert [layer.value for layer in parts.layers] == [layer.value for layer in whole.layers]

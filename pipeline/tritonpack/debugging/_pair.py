@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many values are done, and of how many."""
-GROUP = 48
-"""Values that one run gives: a graph that gives all of them at once holds them all in memory."""
+GROUP_BYTES = 2**28
+GROUP_LEAST = 16
+"""What one run may give: a graph that gives all of its values at once holds them all in memory."""
+_POSITION_BYTES = 2**13
+"""About what a value of a transformer holds for each number of its inputs."""
 
 
 class Pair:
@@ -134,8 +137,15 @@ class Pair:
         inputs = {name: self.inputs[name] for name in graph.inputs}
         return ENGINE.open(graph.path).run(inputs)
 
+    def _groups(self) -> Iterator[tuple[int, Sequence[str]]]:
+        """The values that one run gives, and how many came before; the larger the input, the fewer."""
+        largest = max(array.size for array in self.inputs.values())
+        size = max(GROUP_LEAST, GROUP_BYTES // (largest * _POSITION_BYTES))
+        for start in range(0, len(self.matched), size):
+            yield start, self.matched[start : start + size]
+
     def _record(self) -> None:
-        for done, group in _groups(self.matched):
+        for done, group in self._groups():
             self.progress("reference", done, len(self.matched))
             for value, array in self.run_part(self.reference.part(group)).items():
                 np.save(self._files[value], array, allow_pickle=False)
@@ -143,7 +153,7 @@ class Pair:
     def _shapes(self, inputs: Tensors) -> dict[str, tuple[int, ...]]:
         """The shapes of the reference's values for other inputs."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for _, group in _groups(self.matched):
+        for _, group in self._groups():
             part = self.reference.part(group)
             answers = run_model(part.model, part.inputs(inputs, {}), Path(self._folder.name))
             shapes |= {value: answers[name].shape for name, value in part.wanted.items()}
@@ -152,7 +162,7 @@ class Pair:
     def _differences(self, doing: str, given: Collection[str]) -> dict[str, Difference]:
         found: dict[str, Difference] = {}
         broken: set[int] = set()
-        for done, group in _groups(self.matched):
+        for done, group in self._groups():
             self.progress(doing, done, len(self.matched))
             self._compare(group, given, broken, found)
         self.progress(doing, len(self.matched), len(self.matched))
@@ -194,11 +204,6 @@ def run_model(model: Any, inputs: Tensors, folder: Path) -> Tensors:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _groups(values: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    for start in range(0, len(values), GROUP):
-        yield start, values[start : start + GROUP]
 
 
 def _check_inputs(graph: Graph, inputs: Tensors) -> None:
