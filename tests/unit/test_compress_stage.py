@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no p
 
 from tiny_lessons import EMBEDDING, INPUTS, family_module, rows
 
-from tritonpack.compressions import COMPRESSIONS
+from tritonpack.compressions import COMPRESSIONS, Lesson
 from tritonpack.compressions._losses import OutputLoss, mean_square
+from tritonpack.compressions._training import trained
 from tritonpack.core.errors import CompressionError
 from tritonpack.core.tensors import TensorSpec
 from tritonpack.stages.compress import load_compressed, weights_from_compression
@@ -105,14 +106,33 @@ def test_progress_is_told(bert, tmp_path):
     assert all(loss > 0 for *_, loss in told)
 
 
-def test_a_loss_that_is_no_number_stops_the_training(bert, tmp_path):
+def test_a_loss_that_is_no_number_stops_the_training():
+    class Exploding(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.slope = torch.nn.Parameter(torch.zeros(1, 4))
+
+        def forward(self, ids, mask):
+            return torch.exp(mask.sum(dim=1, keepdim=True) * (ids.sum(dim=1, keepdim=True) * self.slope).square())
+
+    teacher = Exploding()
+    student = copy.deepcopy(teacher)
+    with torch.no_grad():
+        student.slope.add_(1e-5)
+    chosen = COMPRESSIONS.get("prune").options(kind="prune", steps=20, rate=1.0)
+    with pytest.raises(CompressionError, match=r"the loss is (nan|inf) at step \d+: training at rate 1 ") as caught:
+        trained(student, Lesson(teacher, rows(), INPUTS, [EMBEDDING]), chosen, steps=20)
+    assert "rate: 0.1" in caught.value.hint
+    assert caught.value.exit_code == 4
+
+
+def test_weights_that_are_no_numbers_are_not_blamed_on_the_rate(bert, tmp_path):
     student = copy.deepcopy(bert)
     with torch.no_grad():
         student.model.encoder.layer[0].output.dense.weight.mul_(float("inf"))
-    with pytest.raises(CompressionError, match="the loss is nan at step 0") as caught:
+    with pytest.raises(CompressionError, match="the loss is nan before the first step") as caught:
         compress(student, bert, step("distill", layers=2, **LEARNING), tmp_path / "weights")
-    assert "rate: 0.0001" in caught.value.hint
-    assert caught.value.exit_code == 4
+    assert "uncompressed" in caught.value.hint
     assert not (tmp_path / "weights").exists()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 10
 """One batch of so many is held out."""
-_CHECKS = 20
+_CHECKS = 10
 """How often the held-out batches are looked at."""
 _WARM_UP = 0.1
 _CLIP = 1.0
@@ -164,11 +164,17 @@ def _add_gradients(objective: Objective, order: Iterator[int], rows: int, weight
 
 
 def _finite(loss: float, step: int, rate: float) -> float:
-    if not math.isfinite(loss):
+    if math.isfinite(loss):
+        return loss
+    if step == 0:
         raise CompressionError(
-            f"the loss is {loss} at step {step}: training at rate {rate:g} doesn't hold",
-            hint=f"Try a lower rate, e.g. rate: {rate / 10:g}, or more rows a step (batch).",
+            f"the loss is {loss} before the first step",
+            hint="The weights, or the model's answers to these rows, hold NaN or infinity: does it work uncompressed?",
             step=step,
-            rate=rate,
         )
-    return loss
+    raise CompressionError(
+        f"the loss is {loss} at step {step}: training at rate {rate:g} doesn't hold",
+        hint=f"Try a lower rate, e.g. rate: {rate / 10:g}, or more rows a step (batch).",
+        step=step,
+        rate=rate,
+    )

@@ -52,7 +52,11 @@ class PruneOptions(TrainingOptions):
 
 
 class Prune:
-    """Weights of linear layers, by their magnitude."""
+    """Weights of linear layers, by their magnitude.
+
+    Parameters that are no linear layer's stay: XLNet's attention, and the joined projection of
+    ``torch.nn.MultiheadAttention``. Zeros that an earlier step made stay zero.
+    """
 
     version = 1
     options = PruneOptions
