@@ -5,7 +5,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from tritonpack.precisions import PRECISIONS
+from tritonpack.core.observations import Observations
+from tritonpack.precisions import PRECISIONS, Rewriting
 from tritonpack.precisions._tables import with_tables_in_int8
 
 ROWS, WIDTH = 50, 8
@@ -54,7 +55,8 @@ def test_a_table_that_something_else_reads_stays_beside_it():
 
 def test_int8_rewrites_a_graph_of_tables(tmp_path):
     onnx.save(lookup(table()), tmp_path / "in.onnx")
-    facts = PRECISIONS.get("int8").rewrite(tmp_path / "in.onnx", [{"ids": np.arange(4)}], tmp_path / "out.onnx")
+    how = Rewriting(observed=Observations(rows=4))
+    facts = PRECISIONS.get("int8").rewrite(tmp_path / "in.onnx", tmp_path / "out.onnx", how)
     assert facts == {"quantized_tables": 1}
     (found,) = answers(onnx.load(tmp_path / "out.onnx"))
     np.testing.assert_allclose(found, table(), rtol=0, atol=np.abs(table()).max() / 127 / 2 * 1.001)

@@ -1,7 +1,7 @@
 """ONNX Runtime: the graph is the engine file. Served by Triton's own backend, or by ours where there is none.
 
-Its products of INT8 are fast on x86-64 for activations that have no sign. So there the file has its quantized
-activations shifted by 128, which represents the very same numbers; the weights stay as they are.
+Its INT8 products are fast on x86-64 where activations have no sign. So there the file has its quantized activations
+shifted by 128, which stands for the very same numbers; the weights stay as they are.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import CompileError
 from tritonpack.core.versions import identity_of, version_of
+from tritonpack.engines._integers import fusible_from_onnx
 from tritonpack.engines._rounding import rounding
-from tritonpack.engines._unsigned import unsigned_from_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,20 +45,21 @@ class OnnxRuntime:
         return f"{identity_of('onnxruntime', hint=_HINT)} activations={_activations()}"
 
     def compile(self, onnx: Path, profile: Mapping[str, ShapeRange], out: Path, cache: Path) -> Facts:
-        """Copy the graph, with quantized activations as this machine wants them; loading it proves every operator.
+        """Copy the graph, Q/DQ pairs in the form that fuses here; loading it proves every operator.
 
-        The file runs anywhere: it is only faster where it was written.
+        The file runs anywhere and gives the same numbers: elsewhere it is only slower.
 
         Raises:
             CompileError: an operator or type isn't supported.
         """
         del profile, cache
-        shifted = unsigned_from_onnx(onnx, out) if _activations() == "uint8" else 0
-        if not shifted:
+        activations = _activations()
+        quantized = fusible_from_onnx(onnx, out, unsigned=activations == "uint8")
+        if not quantized:
             shutil.copyfile(onnx, out)
         self.open(out)
         facts: Facts = {"onnxruntime": version_of("onnxruntime", hint=_HINT), "platform": "any"}
-        return {**facts, "unsigned_activations": shifted} if shifted else facts
+        return {**facts, "activations": activations, "quantized_activations": quantized} if quantized else facts
 
     def can_execute(self) -> bool:
         """Wherever it is installed."""

@@ -89,6 +89,7 @@ def _entropy(activation: Activation) -> float:
     # A level that only the mass from beyond fills has no candidate: next to nothing stands for it.
     density = np.maximum(merged, 1e-6) / np.maximum(spread, 1) / np.maximum(sums[bins], 1e-6)[:, None]
     divergence = reference - (mass * np.log(density)).sum(axis=1) / total
+    divergence[sums[bins] == 0] = np.inf
     return float(bins[np.argmin(divergence)] * _width(activation))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tritonpack.core.observations import Activation
     from tritonpack.precisions import Calibrator
 
-_WORTHWHILE = 0.9
+_WORTHWHILE = 0.85
 """What smoothing must leave of the error to pay for its multiplication."""
 _LEAST_ENERGY = 0.01
 """Of the mean row's: a row that is all but zero has no relative error worth having."""

@@ -33,6 +33,7 @@ class Int8:
     version = 4
     packages = ("onnx",)
     data = Data.NEEDED
+    searchable = True
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.95, mean_cosine=0.98)
 

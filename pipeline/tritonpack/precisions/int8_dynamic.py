@@ -21,6 +21,7 @@ class Int8Dynamic:
     version = 3
     packages = ("onnx", "onnxruntime")
     data = Data.UNUSED
+    searchable = True
     engines = frozenset({"onnxruntime"})
     tolerance = Tolerance(min_cosine=0.95, mean_cosine=0.98)
 
