@@ -13,7 +13,7 @@ from tritonpack.engines import ENGINES
 from tritonpack.inputs import INPUTS
 from tritonpack.repository.config import DATA_TYPES
 from tritonpack.stages.assemble import steps_of
-from tritonpack.stages.rows import joined, rows_from_requests
+from tritonpack.stages.rows import graph_tensors, joined, rows_of
 
 SHAPES = [(1, 1), (2, 7), (5, 30), (4, 32)]
 CASES = {**{name: {} for name in INPUTS.names()}, "waveform of one window": {"window": 24}}
@@ -182,8 +182,8 @@ def test_rows_of_requests_are_the_graphs_inputs(case, tmp_path):
         **given.input.parameters(given.options, given.traits),
         "outputs": ",".join(s.name for s in given.specs),
     }
-    rows = rows_from_requests(requests, tokenizer, file=given.input.file, parameters=parameters)
-    inputs, lengths = joined(rows, given.axes)
+    made = graph_tensors(requests, tokenizer, file=given.input.file, parameters=parameters)
+    inputs, lengths = joined([row for tensors in made for row in rows_of(tensors)], given.axes)
     assert set(inputs) == {spec.name for spec in given.specs}
     for spec in given.specs:
         assert (len(inputs[spec.name]), str(inputs[spec.name].dtype)) == (5, spec.dtype)

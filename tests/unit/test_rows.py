@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from tritonpack.core.errors import SourceError
 from tritonpack.core.model import RaggedAxis
-from tritonpack.stages.calibrate import calibration_from_requests, read_calibration
-from tritonpack.stages.reference import read_reference
-from tritonpack.stages.rows import joined, row_length, rows_from_requests, total_length
+from tritonpack.stages.rows import graph_tensors, joined, row_length, rows_of, total_length
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no package of their own
 
-from tiny_bert import WORDS, vocabulary, write_tokenizer
+from tiny_bert import vocabulary, write_tokenizer
 
 AXIS = RaggedAxis("sequence", "attention_mask", {"input_ids": 9, "attention_mask": 0}, 12)
 TEXT = {"texts": "text", "outputs": "input_ids,attention_mask", "max_length": "12", "pad_id": "9"}
@@ -28,6 +26,10 @@ SOUND = {"outputs": "input_values,attention_mask", "max_length": "8", "least": "
 
 def texts(*lines):
     return [{"text": np.array([[line.encode()]], dtype=object)} for line in lines]
+
+
+def rows_from_requests(*arguments, **options):
+    return [row for tensors in graph_tensors(*arguments, **options) for row in rows_of(tensors)]
 
 
 @pytest.fixture(scope="module")
@@ -109,37 +111,3 @@ def test_each_axis_has_lengths_of_its_own_and_inputs_of_one_shape_are_joined_as_
     assert inputs["tone"].tolist() == [[7], [8]]
     assert {name: length.tolist() for name, length in lengths.items()} == {"sequence": [2, 1], "samples": [1, 2]}
     assert [total_length(one, [AXIS, other]) for one in rows] == [3, 3]
-
-
-def calibrated(tokenizer, lines, tmp_path, samples=16):
-    return calibration_from_requests(
-        texts(*lines),
-        tokenizer,
-        file="text",
-        parameters=TEXT,
-        axes=[AXIS],
-        samples=samples,
-        out=tmp_path / "calibration",
-    )
-
-
-def test_calibration_is_spread_over_the_lengths_in_batches_of_like_length(tokenizer, tmp_path):
-    lines = [" ".join(WORDS[: 1 + number % 9]) for number in range(60)]
-    facts = calibrated(tokenizer, lines, tmp_path)
-    batches = read_calibration(tmp_path / "calibration")
-    assert [len(batch["input_ids"]) for batch in batches] == [8, 8]
-    assert batches[0]["input_ids"].shape[1] < batches[1]["input_ids"].shape[1]
-    lengths = np.concatenate([case.lengths["sequence"] for case in read_reference(tmp_path / "calibration")])
-    assert sorted(lengths.tolist()) == lengths.tolist()
-    assert (lengths.min(), facts["longest"]) == (3, int(lengths.max()))
-    assert (facts["samples"], facts["elements"]) == (16, int(lengths.sum()))
-
-
-def test_fewer_requests_than_samples_are_used_whole(tokenizer, tmp_path):
-    assert calibrated(tokenizer, ["cat"] * 9, tmp_path)["samples"] == 9
-
-
-def test_too_few_requests_are_refused(tokenizer, tmp_path):
-    with pytest.raises(SourceError, match="7 calibration samples are too few; it takes at least 8"):
-        calibrated(tokenizer, ["cat"] * 7, tmp_path)
-    assert not (tmp_path / "calibration").exists()

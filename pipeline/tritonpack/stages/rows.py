@@ -73,18 +73,6 @@ def graph_tensors(
     return answers
 
 
-def rows_from_requests(
-    requests: Sequence[Tensors], tokenizer: Path | None, *, file: str, parameters: Mapping[str, str]
-) -> list[Tensors]:
-    """The rows of all requests, as `graph_tensors` makes them.
-
-    Returns:
-        The graph's inputs, ``(1, ...)`` by name; a request that becomes several rows gives each.
-    """
-    made = graph_tensors(requests, tokenizer, file=file, parameters=parameters)
-    return [row for tensors in made for row in rows_of(tensors)]
-
-
 def rows_of(tensors: Tensors) -> list[Tensors]:
     """Each row by itself, ``(1, ...)`` by name."""
     count = len(next(iter(tensors.values())))
