@@ -13,13 +13,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no p
 
 from tiny_graphs import constant_changed, edited, node_of
 
+from tritonpack.core.observations import read_observations
 from tritonpack.core.tensors import Tolerance
 from tritonpack.debugging.compare import comparison_of
 from tritonpack.debugging.reduce import check_reduction, reduction_of
 from tritonpack.precisions import PRECISIONS, Data, Rewriting
+from tritonpack.stages.observe import observations_from_onnx
 
 GATE = Tolerance(min_cosine=0.95, mean_cosine=0.98)
-UNDATED = [name for name in PRECISIONS.names() if PRECISIONS.get(name).data != Data.NEEDED]
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +180,19 @@ def test_fp16_of_a_model_agrees(exported, tmp_path):
     assert 0 < comparison.contributors(1)[0].own.relative_error < 0.01
 
 
-@pytest.mark.parametrize("name", UNDATED)
-def test_a_value_keeps_its_name_as_long_as_it_means_the_same(embedding, batch, name, tmp_path):
-    PRECISIONS.get(name).rewrite(embedding.onnx, tmp_path / "rewritten.onnx", Rewriting())
+@pytest.fixture(scope="module")
+def observed(embedding, tmp_path_factory):
+    out = tmp_path_factory.mktemp("observed") / "observations.npz"
+    batches = [embedding.case(8, 12 + seed, seed).inputs for seed in range(6)]
+    observations_from_onnx(embedding.onnx, batches, masks=["attention_mask"], out=out)
+    return read_observations(out)
+
+
+@pytest.mark.parametrize("name", PRECISIONS.names())
+def test_a_value_keeps_its_name_as_long_as_it_means_the_same(embedding, batch, observed, name, tmp_path):
+    precision = PRECISIONS.get(name)
+    how = Rewriting(observed=None if precision.data == Data.UNUSED else observed, smoothing=0.5)
+    precision.rewrite(embedding.onnx, tmp_path / "rewritten.onnx", how)
     wide = Tolerance(min_cosine=0.5, mean_cosine=0.9)
     comparison = comparison_of(
         embedding.onnx, tmp_path / "rewritten.onnx", batch.inputs, tolerance=wide, lengths=batch.lengths
