@@ -148,3 +148,24 @@ def test_a_plain_module_is_distilled():
     assert facts["layers"] == 2
     assert facts["losses"]["best"] < 0.7 * facts["losses"]["first"]
     assert torch.equal(student.table.weight, teacher.table.weight)
+
+
+def test_the_layers_are_still_those_when_another_list_is_longer_now():
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(4))
+            self.after = torch.nn.ModuleList(torch.nn.Tanh() for _ in range(3))
+            self.table = torch.nn.Embedding(60, 8)
+
+        def forward(self, ids, mask):
+            hidden = (self.table(ids) * mask[:, :, None]).sum(dim=1)
+            for block in (*self.blocks, *self.after):
+                hidden = block(hidden)
+            return hidden
+
+    teacher = Two().eval()
+    student, chosen = reshaped(teacher, 2), options(2, steps=2, batch=6)
+    assert DISTILL.train(student, chosen, lesson(teacher, rows()))["layers"] == 2
+    prune = COMPRESSIONS.get("prune")
+    assert prune.train(student, prune.options(kind="prune"), lesson(teacher, []))["matrices"] == 2

@@ -49,6 +49,11 @@ def find_layers(module: Any, path: str | None = None) -> Layers | None:
     return max(found, key=len, default=None)
 
 
+def student_layers(module: Any, teacher: Layers | None) -> Layers | None:
+    """A student's layers lie where its teacher's do, though they may not be the longest list any more."""
+    return None if teacher is None else Layers(teacher.path, module.get_submodule(teacher.path))
+
+
 def check_own_weights(module: Any, layers: Layers) -> None:
     """Layers that share their weights take no less room when there are fewer.
 

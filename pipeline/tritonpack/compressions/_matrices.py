@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from tritonpack.compressions._layers import find_layers
 from tritonpack.core.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tritonpack.compressions._layers import Layers
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Matrix:
         return self.weight.detach().T if self.inputs_first else self.weight.detach()
 
 
-def matrices_of(module: Any, chosen: Sequence[str] | None, skipped: Sequence[str]) -> list[Matrix]:
+def matrices_of(
+    module: Any, layers: Layers | None, chosen: Sequence[str] | None, skipped: Sequence[str]
+) -> list[Matrix]:
     """The linear layers that a recipe means.
 
     By default those inside the model's layers: what comes before them (embeddings and their projections)
@@ -43,6 +46,7 @@ def matrices_of(module: Any, chosen: Sequence[str] | None, skipped: Sequence[str
 
     Args:
         module: the task's module.
+        layers: its layers, if it has a list of them.
         chosen: patterns of names, as the model itself calls them, e.g. ``encoder.layer.*.output.dense``;
             None: the default.
         skipped: patterns of names that are left out.
@@ -60,7 +64,7 @@ def matrices_of(module: Any, chosen: Sequence[str] | None, skipped: Sequence[str
                 value=pattern,
             )
     if chosen is None:
-        found = _inside_layers(module, every)
+        found = _inside(layers, every)
     else:
         found = [matrix for matrix in every if any(_matches(matrix.name, pattern) for pattern in chosen)]
     found = [matrix for matrix in found if not any(_matches(matrix.name, pattern) for pattern in skipped)]
@@ -86,8 +90,7 @@ def _every_matrix(module: Any) -> list[Matrix]:
     return [matrix for key, matrix in found.items() if key not in tables]
 
 
-def _inside_layers(module: Any, every: list[Matrix]) -> list[Matrix]:
-    layers = find_layers(module)
+def _inside(layers: Layers | None, every: list[Matrix]) -> list[Matrix]:
     if layers is None:
         return every[:-1]
     return [matrix for matrix in every if matrix.name.startswith(f"{layers.path}.")]

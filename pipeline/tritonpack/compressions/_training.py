@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from tritonpack.compressions import CompressionOptions
-from tritonpack.compressions._layers import find_layers
+from tritonpack.compressions._layers import find_layers, student_layers
 from tritonpack.compressions._objective import Objective
 from tritonpack.core.errors import CompressionError
 
@@ -92,8 +92,10 @@ def trained(
 
     held, used = _split(len(lesson.batches), options.seed)
     weights = _weights(module)
-    layers = find_layers(module, path), find_layers(lesson.teacher, path)
-    objective = Objective(module, lesson, layers, held, options.hidden, options.temperature)
+    layers = find_layers(lesson.teacher, path)
+    objective = Objective(
+        module, lesson, (student_layers(module, layers), layers), held, options.hidden, options.temperature
+    )
     optimizer = torch.optim.AdamW(weights, lr=options.rate, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_rate(step, steps))
     best, order = _Best(weights), _order(used, options.seed)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tritonpack.compressions._layers import Layers, check_own_weights, even_spread, find_layers, keep_layers
+from tritonpack.compressions._layers import (
+    Layers,
+    check_own_weights,
+    even_spread,
+    find_layers,
+    keep_layers,
+    student_layers,
+)
 from tritonpack.compressions._training import TrainingOptions, trained
 from tritonpack.core.errors import RecipeError
 
@@ -66,7 +73,7 @@ class Distill:
 
     def train(self, module: Any, options: DistillOptions, lesson: Lesson) -> Facts:
         """Learn from the teacher."""
-        layers = find_layers(module, options.path)
+        layers = student_layers(module, find_layers(lesson.teacher, options.path))
         facts = {"layers": 0 if layers is None else len(layers)}
         return facts | (
             trained(module, lesson, options, steps=options.steps, path=options.path) if options.steps else {}

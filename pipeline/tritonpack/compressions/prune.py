@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from tritonpack.compressions._layers import find_layers, student_layers
 from tritonpack.compressions._matrices import Matrix, matrices_of
 from tritonpack.compressions._training import TrainingOptions, trained
 from tritonpack.core.errors import RecipeError
@@ -77,7 +78,8 @@ class Prune:
         Raises:
             RecipeError: there is no linear layer of such a name, or none with inputs by fours.
         """
-        found = matrices_of(module, options.modules, options.skip)
+        layers = student_layers(module, find_layers(lesson.teacher))
+        found = matrices_of(module, layers, options.modules, options.skip)
         matrices = [matrix for matrix in found if options.pattern != "2:4" or _has_fours(matrix)]
         if not matrices:
             raise RecipeError(
