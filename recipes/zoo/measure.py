@@ -25,6 +25,7 @@ from rich.table import Table
 
 import tritonpack
 from tritonpack.core.machine import this_machine
+from tritonpack.evaluation.scorers import SCORERS
 from tritonpack.server.embedded import ServerOptions, free_ports, start
 from tritonpack_client import Client
 
@@ -89,17 +90,18 @@ def measured(names: Sequence[str], target: str, repository: Path) -> list[Result
 
 
 def _result(client: Client, recipe: Recipe, target: str, measure: Measure) -> Result:
-    data = measure.data()
-    expected, found = pytorch.answers(recipe, data.rows), served.answers(client, recipe, data.rows)
+    data = measure.examples(recipe)
+    expected, found = pytorch.outputs(recipe, data.rows), served.outputs(client, recipe, data)
+    answers = SCORERS.get(recipe.task.kind).answers
     return Result(
         recipe=recipe.name,
         target=target,
-        metric=measure.metric,
-        rows=len(data),
-        pytorch=measure.score(expected, data.labels),
-        served=measure.score(found, data.labels),
-        same=sum(_is_same(*pair) for pair in zip(expected, found, strict=True)),
-        labels=data.made or "people's",
+        metric=measure.title,
+        rows=len(data.rows),
+        pytorch=measure.value(recipe, data, expected),
+        served=measure.value(recipe, data, found),
+        same=sum(_is_same(*pair) for pair in zip(answers(expected), answers(found), strict=True)),
+        labels=data.origin or "people's",
     )
 
 

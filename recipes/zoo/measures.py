@@ -1,4 +1,4 @@
-"""What is measured of each recipe: rows with labels, and what answers are worth against them."""
+"""What is measured of each recipe: a data set, and what answers are worth against it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scores
-from labelled import Labelled, bible, intents, personal, reactions, snippets, tones
+from labelled import intents
 
-from tritonpack.evaluation import DATASETS
+from tritonpack.evaluation.datasets import DATASETS
+from tritonpack.evaluation.scorers import SCORERS
+from tritonpack.inputs import INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tritonpack.core.tensors import Tensors
+    from tritonpack.evaluation import Examples
+    from tritonpack.recipe import Recipe
+
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -21,77 +29,58 @@ class Measure:
 
     Args:
         recipe: its name.
-        metric: what a person calls it.
-        data: rows and labels.
-        score: of the answers to the rows and the labels.
+        title: what a person calls the metric.
+        metric: the task's own, by name, or a function of answers and labels.
+        dataset: as a recipe says it.
     """
 
     recipe: str
-    metric: str
-    data: Callable[[], Labelled]
-    score: Callable[[Any, Any], float]
+    title: str
+    metric: str | Callable[[Any, Any], float]
+    dataset: Mapping[str, Any]
 
+    def examples(self, recipe: Recipe) -> Examples:
+        """Rows and labels."""
+        kind = DATASETS.get(self.dataset["kind"])
+        inputs = tuple(spec.name for spec in INPUTS.get(recipe.given.kind).public)
+        return kind.read(kind.options(**self.dataset), _FOLDER, inputs)
 
-def _lee(recipe: str) -> Measure:
-    """Lee's 50 documents and what people think of their likeness."""
-    kind = DATASETS.get("lee")
-    rated = kind.read(kind.options(kind="lee"), Path.cwd())
-    data = Labelled([{"text": text} for text in rated.texts], rated.ratings.tolist())
-    return Measure(recipe, "Spearman, Lee's pairs", lambda: data, scores.rated_spearman(rated.pairs))
-
-
-def _paraphrases() -> Labelled:
-    kjv, web = bible.paraphrases(250)
-    return Labelled([{"text": text} for text in (*kjv, *web)], [None] * (len(kjv) + len(web)), "aligned verses")
-
-
-def _named(data: Labelled, names: list[str]) -> Labelled:
-    return Labelled(data.rows, [names[label] for label in data.labels], data.made)
-
-
-def _questions() -> Labelled:
-    data = bible.questions(test=True).first(300)
-    return Labelled(data.rows, [answer for _, answer in data.labels], data.made)
-
-
-def _reactions() -> Labelled:
-    texts = reactions.rewritten(50)
-    return Labelled(
-        [{"text": text} for text in texts], [None] * len(texts), "no labels ship: same class when rewritten"
-    )
+    def value(self, recipe: Recipe, examples: Examples, outputs: Sequence[Tensors]) -> float:
+        """Of the public outputs of each row."""
+        scorer = SCORERS.get(recipe.task.kind)
+        if isinstance(self.metric, str):
+            return scorer.metrics(examples)[self.metric](scorer.scores(examples, outputs))
+        return self.metric(scorer.answers(outputs), examples.expected)
 
 
 def measures() -> dict[str, list[Measure]]:
     """By recipe, in the order of the table."""
-    polarity = ["negative", "positive"]
-    sameness = ["other", "same"]
+    lee = {"kind": "lee"}
+    names = {"names": ("negative", "positive")}, {"names": ("other", "same")}, {"names": tuple(intents.names())}
+    polarity, sameness, commands = names
+    questions = _made("bible:answers", rows=300, test=True)
     every = [
-        _lee("minilm"),
-        Measure("minilm", "recall@1, verses", _paraphrases, scores.recall_at_1),
-        _lee("cassette_embedding"),
-        _lee("traceforge"),
-        Measure("cassette", "top-1, masked words", lambda: bible.masked("[MASK]", 300), scores.accuracy),
-        Measure("rxnmapper", "top-1, masked tokens", reactions.masked_atoms, scores.accuracy),
-        Measure("rxnfp", "same class, rewritten", _reactions, scores.same_in_twos),
-        Measure("rampart", "F1 of entities", lambda: personal.sentences(200), scores.span_f1),
-        Measure("crepe", "pitch within 50 cents", lambda: tones.frames(300), scores.pitch_accuracy),
-        Measure(
-            "sentiment",
-            "accuracy",
-            lambda: _named(snippets.sentiments(test=True).first(500), polarity),
-            scores.accuracy,
-        ),
-        Measure(
-            "intent",
-            "accuracy",
-            lambda: _named(intents.commands(test=True).first(600), intents.names()),
-            scores.accuracy,
-        ),
-        Measure("pairs", "accuracy", lambda: _named(bible.pairs(test=True).first(500), sameness), scores.accuracy),
-        Measure("qa", "exact match", _questions, scores.accuracy),
-        Measure("qa", "F1 of words", _questions, scores.word_f1),
+        Measure("minilm", "Spearman, Lee's pairs", "spearman", lee),
+        Measure("minilm", "recall@1, verses", "recall_1", _made("bible:paired", count=250)),
+        Measure("cassette_embedding", "Spearman, Lee's pairs", "spearman", lee),
+        Measure("traceforge", "Spearman, Lee's pairs", "spearman", lee),
+        Measure("cassette", "top-1, masked words", "accuracy", _made("bible:masked", mask="[MASK]", count=300)),
+        Measure("rxnmapper", "top-1, masked tokens", "accuracy", _made("reactions:masked_atoms")),
+        Measure("rxnfp", "same class, rewritten", scores.same_in_twos, _made("reactions:rewritten", count=50)),
+        Measure("rampart", "F1 of entities", "span_f1", _made("personal:sentences", count=200)),
+        Measure("crepe", "pitch within 50 cents", scores.pitch_accuracy, _made("tones:frames", count=300)),
+        Measure("sentiment", "accuracy", "accuracy", _made("snippets:sentiments", rows=500, test=True) | polarity),
+        Measure("intent", "accuracy", "accuracy", _made("intents:commands", rows=600, test=True) | commands),
+        Measure("pairs", "accuracy", "accuracy", _made("bible:pairs", rows=500, test=True) | sameness),
+        Measure("qa", "exact match", "exact_match", questions),
+        Measure("qa", "F1 of words", "token_f1", questions),
     ]
     found: dict[str, list[Measure]] = {}
     for measure in every:
         found.setdefault(measure.recipe, []).append(measure)
     return found
+
+
+def _made(factory: str, rows: int | None = None, **arguments: Any) -> dict[str, Any]:
+    """A data set that a function of `labelled` makes."""
+    return {"kind": "python", "factory": f"labelled.{factory}", "arguments": arguments, "rows": rows}

@@ -11,16 +11,17 @@ from tritonpack.sources import SOURCES
 from tritonpack.tasks import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from tritonpack.core.tensors import Tensors
     from tritonpack.recipe import Recipe
 
 _LONGEST_ANSWER = 15
 _CANDIDATES = 12
 
 
-def answers(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> Any:
-    """The answers in the form that `served.answers` has them too."""
+def outputs(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> list[Tensors]:
+    """The public outputs of each row, ``(1, ...)``, as far as a scorer reads them; see `served.outputs`."""
     import torch
     import transformers
 
@@ -49,58 +50,71 @@ def _loaded(recipe: Recipe) -> Iterator[tuple[Any, Any]]:
             yield module, transformers.PreTrainedTokenizerFast(tokenizer_file=file, **(named if has_masks else {}))
 
 
-def _embeddings(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> Any:
-    """The mean of the last layer, ``(n, d)``."""
+def _embeddings(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[Tensors]:
+    """The mean of the last layer."""
     names = {"input_ids", "attention_mask"}
 
     def one(text: str) -> Any:
         encoded = tokenizer(text, truncation=True, max_length=recipe.export.max_length, return_tensors="pt")
         hidden = module(**{name: encoded[name] for name in names}).last_hidden_state
-        return hidden[0].mean(dim=0).numpy()
+        return {"embedding": hidden.mean(dim=1).numpy()}
 
-    return np.stack([one(row["text"]) for row in rows])
+    return [one(row["text"]) for row in rows]
 
 
-def _classes(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The best label's name."""
+def _classes(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[Tensors]:
+    """Every label with its score, best first."""
     if tokenizer is None:
         return _classes_of_sound(recipe, module, rows)
     from transformers import pipeline
 
-    classify = pipeline("text-classification", model=module, tokenizer=tokenizer, device="cpu", top_k=1)
+    classify = pipeline("text-classification", model=module, tokenizer=tokenizer, device="cpu", top_k=None)
     limits = {"truncation": True, "max_length": recipe.export.max_length}
-    return [classify([row], **limits)[0][0]["label"] for row in rows]
+    found = (classify([row], **limits)[0] for row in rows)
+    return [_scored([each["label"] for each in row], [each["score"] for each in row]) for row in found]
 
 
-def _classes_of_sound(recipe: Recipe, module: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _classes_of_sound(recipe: Recipe, module: Any, rows: Sequence[Mapping[str, Any]]) -> list[Tensors]:
     import torch
 
     config = SOURCES.get(recipe.source.kind).locate(recipe.source, recipe.folder).config
-    best = (module(torch.from_numpy(row["waveform"])[None]).argmax(dim=1).item() for row in rows)
-    return [config["id2label"][str(number)] for number in best]
+    sounds = (module(torch.from_numpy(row["waveform"])[None])[0].sort(descending=True, stable=True) for row in rows)
+    return [_scored([config["id2label"][str(n)] for n in order.tolist()], scores) for scores, order in sounds]
 
 
-def _entities(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[Any]:
-    """(start, end, kind) of each entity."""
+def _scored(labels: Sequence[str], scores: Any) -> Tensors:
+    return {"labels": _texts(labels), "scores": np.array(scores, dtype=np.float32)[None]}
+
+
+def _entities(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[Tensors]:
+    """Each entity's kind and place."""
     from transformers import pipeline
 
     strategy = recipe.task.aggregation
     tag = pipeline(
         "token-classification", model=module, tokenizer=tokenizer, device="cpu", aggregation_strategy=strategy
     )
-    return [[(e["start"], e["end"], e["entity_group"]) for e in tag(row["text"])] for row in rows]
+    found = [tag(row["text"]) for row in rows]
+    return [
+        {
+            "labels": _texts([each["entity_group"] for each in row]),
+            **{f"{side}s": np.array([[each[side] for each in row]], dtype=np.int32) for side in ("start", "end")},
+            "counts": np.array([[len(row)]], dtype=np.int32),
+        }
+        for row in found
+    ]
 
 
-def _words(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The best word for the first mask."""
+def _words(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[Tensors]:
+    """The best word for the mask."""
     del recipe
     from transformers import pipeline
 
     fill = pipeline("fill-mask", model=module, tokenizer=tokenizer, device="cpu", top_k=1)
-    return [fill(row["text"])[0]["token_str"].strip() for row in rows]
+    return [{"tokens": _texts([fill(row["text"])[0]["token_str"]])} for row in rows]
 
 
-def _spans(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _spans(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[Tensors]:
     """The best answer in one window, as the pipeline of `transformers` 4 chose it: version 5 has none.
 
     Of the twelve spans with the greatest product of start and end those of the same words count together.
@@ -108,7 +122,7 @@ def _spans(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str,
     Source: https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/pipelines/question_answering.py
     """
 
-    def one(row: dict[str, Any]) -> str:
+    def one(row: Mapping[str, Any]) -> str:
         encoded = tokenizer(row["question"], row["context"], return_tensors="pt")
         if encoded["input_ids"].shape[1] > recipe.export.max_length:
             raise ValueError(f"a context of several windows: {row['context'][:100]}")
@@ -126,7 +140,11 @@ def _spans(recipe: Recipe, module: Any, tokenizer: Any, rows: Sequence[dict[str,
             found[text.lower()] = (known, score + float(products[start, end]))
         return max(found.values(), key=lambda item: item[1])[0]
 
-    return [one(row) for row in rows]
+    return [{"answers": _texts([one(row)])} for row in rows]
+
+
+def _texts(values: Sequence[str]) -> Any:
+    return np.array([[value.encode() for value in values]], dtype=object)
 
 
 _TASKS = {

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import tokenizers
 
+from tritonpack.evaluation import Examples
+from tritonpack.evaluation.scorers import SCORERS
 from tritonpack.recipe import load_recipe
 from tritonpack.sources import SOURCES
 
@@ -47,10 +49,11 @@ SENTENCES = [
 @pytest.mark.server
 def test_masks_of_a_real_model_are_filled_as_its_pipeline_fills_them(tmp_path):
     recipe = load_recipe(ZOO / "cassette.yaml")
-    rows = [{"text": text} for text in SENTENCES]
+    examples, answers = Examples([{"text": text} for text in SENTENCES], None), SCORERS.get("fill_mask").answers
     build(recipe, ["cpu_fp32"], repository=tmp_path / "models")
     with start(ServerOptions(tmp_path / "models", *free_ports())) as server, Client(server.grpc_url) as client:
-        assert served.answers(client, recipe, rows) == pytorch.answers(recipe, rows)
+        found = answers(served.outputs(client, recipe, examples))
+    assert found == answers(pytorch.outputs(recipe, examples.rows))
 
 
 def test_every_recipe_is_measured_and_has_an_fp32_target():
@@ -109,11 +112,5 @@ def test_sentences_follow_their_templates():
 
 
 def test_scores():
-    assert scores.accuracy(["a", "b"], ["a", "c"]) == 0.5
-    assert scores.span_f1([[(0, 1, "X")], []], [[(0, 1, "X"), (2, 3, "Y")], []]) == pytest.approx(2 / 3)
-    assert scores.word_f1(["the red house", ""], ["red house", "x"]) == pytest.approx(0.4)
     assert scores.pitch_accuracy(["440.00 Hz", "470.00 Hz"], [445.0, 440.0]) == 0.5
-    assert scores.same_in_twos([1, 1, 1, 2], []) == 0.5
-    vectors = np.eye(4)[[0, 1, 0, 1]]
-    assert scores.recall_at_1(vectors, []) == 1.0
-    assert scores.rated_spearman(np.array([[0, 1], [0, 2]]))(vectors, [1.0, 2.0]) == pytest.approx(1.0)
+    assert scores.same_in_twos(["a", "a", "a", "b"], None) == 0.5

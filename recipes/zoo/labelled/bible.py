@@ -93,10 +93,11 @@ def paraphrases(count: int) -> tuple[list[str], list[str]]:
 
 
 def paired(count: int) -> Labelled:
-    """`paraphrases` as rows; the pairs of the same verse are rated 1, so each is to be found among all."""
-    kjv, web = paraphrases(count)
-    rows = [{"text": text} for text in (*kjv, *web)]
-    return Labelled(rows, [1] * count, "aligned verses", [(place, count + place) for place in range(count)])
+    """`paraphrases` as pairs rated 1, so each is to be found among all; a text that several verses share is one row."""
+    places: dict[str, int] = {}
+    sides = zip(*paraphrases(count), strict=True)
+    pairs = dict.fromkeys(tuple(places.setdefault(text, len(places)) for text in verse) for verse in sides)
+    return Labelled([{"text": text} for text in places], [1] * len(pairs), "aligned verses", list(pairs))
 
 
 @cache
