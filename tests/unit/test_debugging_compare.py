@@ -115,7 +115,7 @@ def test_the_same_graph_agrees(compared):
     assert comparison.contributors() == []
     assert comparison.advice() == ""
     assert comparison.unmatched == ()
-    assert comparison.explanation() == "All 13 values that both graphs name are within tolerance"
+    assert comparison.explanation() == "All 13 values that both graphs name are within tolerance."
     assert set(comparison.outputs) == {"end", "total"}
 
 
@@ -213,65 +213,6 @@ def test_a_wrong_transpose_is_found_though_what_follows_cant_run(tmp_path):
     assert "can't be computed" in comparison.outputs["end"].problem
 
 
-def test_padding_doesnt_count(tmp_path):
-    """A mask that lets the padded positions through changes these alone until the rows are summed."""
-
-    def graph(path, shift):
-        nodes = [
-            in_module(helper.make_node("Cast", ["mask"], ["real"], to=TensorProto.FLOAT), "masking"),
-            in_module(helper.make_node("Sub", ["one", "real"], ["padded"]), "masking"),
-            in_module(helper.make_node("Mul", ["padded", shift], ["shift"]), "masking"),
-            in_module(helper.make_node("Unsqueeze", ["shift", "last"], ["shifts"]), "masking"),
-            in_module(helper.make_node("Add", ["x", "shifts"], ["moved"]), "moving"),
-            in_module(helper.make_node("Reshape", ["moved", "flat"], ["tokens"]), "moving"),
-            in_module(helper.make_node("Transpose", ["moved"], ["sideways"], perm=[0, 2, 1]), "moving"),
-            in_module(helper.make_node("ReduceSum", ["moved", "axes"], ["total"], keepdims=0), "pooling"),
-        ]
-        constants = [
-            numpy_helper.from_array(np.float32(1), "one"),
-            numpy_helper.from_array(np.float32(0), "none"),
-            numpy_helper.from_array(np.array([2]), "last"),
-            numpy_helper.from_array(np.array([1]), "axes"),
-            numpy_helper.from_array(np.array([-1, WIDTH]), "flat"),
-        ]
-        inputs = {
-            "x": (TensorProto.FLOAT, ["batch", "sequence", WIDTH]),
-            "mask": (TensorProto.INT64, ["batch", "sequence"]),
-        }
-        return write(path, nodes, inputs, {"total": ["batch", WIDTH]}, constants)
-
-    reference, candidate = graph(tmp_path / "a.onnx", "none"), graph(tmp_path / "b.onnx", "one")
-    inputs = {"x": numbers(2, 5), "mask": np.array([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])}
-    lengths = {"sequence": np.array([2, 5])}
-    within = comparison_of(reference, candidate, inputs, tolerance=GATE, lengths=lengths)
-    assert within.first.value == "total"
-    assert within.culprit is None
-    assert "it reads positions that are padded" in within.explanation()
-    assert "mask" in within.advice()
-    assert [layer.value for layer in within.layers if layer.total.problem] == ["total"]
-    counted = comparison_of(reference, candidate, inputs, tolerance=GATE)
-    assert counted.first.value == "shift"
-
-
-def test_minus_infinity_is_any_low_number(tmp_path):
-    def graph(path, low):
-        nodes = [
-            in_module(helper.make_node("Greater", ["x", "none"], ["chosen"]), "mask"),
-            in_module(helper.make_node("Where", ["chosen", "x", "low"], ["masked"]), "mask"),
-            in_module(helper.make_node("Softmax", ["masked"], ["end"]), "softmax"),
-        ]
-        constants = [numpy_helper.from_array(np.float32(v), name) for name, v in (("none", 0), ("low", low))]
-        shape = ["batch", "sequence", WIDTH]
-        return write(path, nodes, {"x": (TensorProto.FLOAT, shape)}, {"end": shape}, constants)
-
-    reference = graph(tmp_path / "a.onnx", np.finfo(np.float32).min)
-    for low in (-65504.0, -np.inf):
-        candidate = graph(tmp_path / "b.onnx", low)
-        assert comparison_of(reference, candidate, {"x": numbers()}, tolerance=GATE).agrees
-    small = graph(tmp_path / "b.onnx", -3.0)
-    assert comparison_of(reference, small, {"x": numbers()}, tolerance=GATE).first.value == "masked"
-
-
 def test_values_that_a_candidate_doesnt_have_are_part_of_the_next(compared):
     def fused(graph):
         node_of(graph, "sum1").input[0] = "renamed"
@@ -281,26 +222,6 @@ def test_values_that_a_candidate_doesnt_have_are_part_of_the_next(compared):
     comparison = compared(fused)
     assert comparison.unmatched == ("product1",)
     assert comparison.culprit.value == "sum1"
-
-
-def test_half_precision_is_read_as_numbers(compared):
-    def halved(graph):
-        for name, kind in (("product1_half", TensorProto.FLOAT16), ("sum1", TensorProto.FLOAT)):
-            source = "product1" if kind == TensorProto.FLOAT16 else "sum1_half"
-            cast = helper.make_node("Cast", [source], [name], to=kind)
-            at = [node.output[0] for node in graph.node].index("sum1" if name != "sum1" else "tanh1")
-            graph.node.insert(at, cast)
-        node = node_of(graph, "sum1")
-        add = next(n for n in graph.node if n.op_type == "Add" and "b1" in n.input)
-        assert node is not add or add.output[0] == "sum1"
-        add.input[:] = ["product1_half", "b1"]
-        add.output[0] = "sum1_half"
-        tensor = next(t for t in graph.initializer if t.name == "b1")
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), "b1"))
-
-    comparison = compared(halved)
-    assert comparison.agrees
-    assert 0 < comparison.contributors(1)[0].own.relative_error < 1e-3
 
 
 def test_many_values_take_several_runs(compared, monkeypatch):
@@ -378,3 +299,6 @@ def test_bad_input(compared, reference, tmp_path):
     onnx.save(model, tmp_path / "unheard.onnx")
     with pytest.raises(CompileError, match="Unheard"):
         comparison_of(tmp_path / "unheard.onnx", other, {"x": numbers()}, tolerance=GATE)
+    (tmp_path / "text.onnx").write_text("no graph", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"text.onnx isn't an ONNX file"):
+        comparison_of(reference, tmp_path / "text.onnx", {"x": numbers()}, tolerance=GATE)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tritonpack.core.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -48,13 +50,23 @@ class Part:
 
 
 class Graph:
-    """An ONNX file with what is asked of it again and again."""
+    """An ONNX file with what is asked of it again and again.
+
+    Raises:
+        ConfigurationError: the file isn't ONNX.
+    """
 
     def __init__(self, path: Path) -> None:
         import onnx
+        from google.protobuf.message import DecodeError
 
         self.path = path
-        self._model = onnx.shape_inference.infer_shapes(onnx.load(path))
+        try:
+            self._model = onnx.shape_inference.infer_shapes(onnx.load(path))
+        except (DecodeError, onnx.shape_inference.InferenceError) as error:
+            raise ConfigurationError(
+                f"{path} isn't an ONNX file: {error}", hint="Give the graph of a model."
+            ) from error
         graph = self._model.graph
         self.nodes: list[Any] = list(graph.node)
         self._constants = {tensor.name: tensor for tensor in graph.initializer}

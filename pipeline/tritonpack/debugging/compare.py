@@ -191,7 +191,11 @@ class Comparison:
     def _without_divergence(self) -> str:
         apart = [f"{name}: {difference.problem}" for name, difference in self.outputs.items() if difference.problem]
         within = f"All {len(self.layers)} values that both graphs name are within tolerance"
-        return f"{within}, but not the outputs of the graph as it is served ({'; '.join(apart)})." if apart else within
+        return (
+            f"{within}, but not the outputs of the graph as it is served ({'; '.join(apart)})."
+            if apart
+            else f"{within}."
+        )
 
 
 def comparison_of(
