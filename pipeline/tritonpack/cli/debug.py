@@ -13,7 +13,6 @@ from rich.markup import escape
 from tritonpack.cli.output import json_option, print_json, stderr, stdout, table_from_rows
 from tritonpack.cli.progress import watching
 from tritonpack.core.errors import ConfigurationError
-from tritonpack.core.tensors import Tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +66,7 @@ def debug(
     values, so that what it brings in by itself is told apart from what it was given.
     """
     from tritonpack.assess import debug as run_debug
+    from tritonpack.core.tensors import Tolerance
     from tritonpack.recipe import load_recipe
 
     if sum(choice is not None for choice in (target, precision, candidate)) > 1:
