@@ -144,7 +144,7 @@ class CalibrationSpec(Spec):
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
         if (self.file is None) == (self.dataset is None):
-            raise ValueError("calibration takes either file or dataset")
+            raise ValueError("it takes either file or dataset")
         return self
 
 

@@ -60,8 +60,9 @@ def batches_from_prepared(
     """
     requests = prepared.requests
     if len(requests) < _LEAST:
+        what = Part.TRAINING if part is Part.TRAINING else Part.CALIBRATION
         raise SourceError(
-            f"{len(requests)} calibration samples are too few; it takes at least {_LEAST}",
+            f"{len(requests)} {what} samples are too few; it takes at least {_LEAST}",
             hint="Give a few hundred rows such as applications will send.",
         )
     rows = [row for rows in prepared.rows() for row in rows]
