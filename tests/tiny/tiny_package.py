@@ -43,7 +43,11 @@ AXES = (RaggedAxis("sequence", "attention_mask", {"input_ids": 5, "attention_mas
 RECIPE = Package(
     name="tiny",
     serving=SERVING,
-    order=(("cpu", "onnxruntime", "fp32"), ("small", "onnxruntime", "int8"), ("gpu", "tensorrt", "fp16")),
+    order=(
+        ("cpu", "onnxruntime", ("fp32",)),
+        ("small", "onnxruntime", ("int8", "int8_dynamic")),
+        ("gpu", "tensorrt", ("fp16",)),
+    ),
     steps=steps("embedding", EMBEDDING),
     tokenizer=Content.of_bytes(b'{"tokenizer": 1}'),
 )
@@ -51,12 +55,12 @@ TRITON = {"onnxruntime": {"backend": "onnxruntime"}, "tensorrt": {"platform": "t
 SUFFIX = {"onnxruntime": ".onnx", "tensorrt": ".plan"}
 
 
-def target(name, data=None, model="model 1", outputs=EMBEDDING):
-    engine, precision = {name: rest for name, *rest in RECIPE.order}[name]
+def target(name, data=None, model="model 1", outputs=EMBEDDING, precision=None):
+    engine, precisions = {name: rest for name, *rest in RECIPE.order}[name]
     return BuiltTarget(
         name=name,
         engine=engine,
-        precision=precision,
+        precision=precision or precisions[0],
         suffix=SUFFIX[engine],
         triton=TRITON[engine],
         content=Content.of_bytes((data or f"{name} engine").encode()),
@@ -66,6 +70,7 @@ def target(name, data=None, model="model 1", outputs=EMBEDDING):
         axes=AXES,
         facts={"platform": "any"},
         verification=[{"status": "verified"}],
+        refused=[],
         lineage=[{"stage": "export"}],
     )
 

@@ -175,10 +175,11 @@ def versions(repository, model):
 @pytest.mark.parametrize(
     "recipe",
     [
-        replace(RECIPE, order=(("cpu", "onnxruntime", "fp32"),)),
-        replace(RECIPE, order=(("cpu", "onnxruntime", "fp32"), ("small", "onnxruntime", "int8_dynamic"))),
+        replace(RECIPE, order=(("cpu", "onnxruntime", ("fp32",)),)),
+        replace(RECIPE, order=(("cpu", "onnxruntime", ("fp32",)), ("small", "onnxruntime", ("int8_dynamic",)))),
+        replace(RECIPE, order=(("cpu", "onnxruntime", ("fp32",)), ("small", "tensorrt", ("int8",)))),
     ],
-    ids=["gone from the recipe", "another precision"],
+    ids=["gone from the recipe", "another precision", "another engine"],
 )
 def test_a_target_that_the_recipe_no_longer_means_is_dropped(repository, recipe):
     package(repository, RECIPE, [target("cpu"), target("small")])
@@ -186,6 +187,20 @@ def test_a_target_that_the_recipe_no_longer_means_is_dropped(repository, recipe)
     assert (packaged.served, packaged.dropped) == (("cpu",), ("small",))
     assert not (repository / "tiny_encoder/configs/small.pbtxt").exists()
     assert list(read_manifest(repository)["recipes"]["tiny"]["targets"]) == ["cpu"]
+
+
+def test_a_target_that_fell_back_stays_as_long_as_the_recipe_lets_it(repository):
+    fallen = replace(
+        target("small", precision="int8_dynamic"), refused=[{"precision": "int8", "why": "it falls too far"}]
+    )
+    package(repository, RECIPE, [target("cpu"), fallen])
+    packaged = package(repository, RECIPE, [target("cpu")])
+    assert (packaged.served, packaged.dropped) == (("cpu", "small"), ())
+    entry = read_manifest(repository)["recipes"]["tiny"]["targets"]["small"]
+    assert (entry["precision"], entry["refused"]) == ("int8_dynamic", fallen.refused)
+    order = tuple((name, engine, precisions[:1]) for name, engine, precisions in RECIPE.order)
+    assert package(repository, replace(RECIPE, order=order), [target("cpu")]).dropped == ("small",)
+    assert_whole(repository)
 
 
 def test_targets_of_another_model_are_dropped(repository):

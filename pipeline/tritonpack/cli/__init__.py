@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "bench": ("tritonpack.cli.bench", "Load-test a served model with perf_analyzer: table, JSON and HTML."),
     "build": ("tritonpack.cli.build", "Build a recipe: PyTorch -> ONNX -> precision -> engine -> repository."),
-    "debug": ("tritonpack.cli.debug", "Find where a rewritten graph first parts from FP32, and which layers do it."),
+    "debug": ("tritonpack.cli.debug", "Find where a rewritten graph first parts from FP32, and why."),
     "doctor": ("tritonpack.cli.doctor", "Say what is installed, what is missing and how to get it."),
-    "errors": ("tritonpack.cli.errors", "Show which samples a target answers otherwise than FP32, the worst first."),
-    "evaluate": ("tritonpack.cli.evaluate", "Measure targets on labelled data: metrics with intervals, beside FP32."),
+    "errors": ("tritonpack.cli.errors", "Show the samples that a target answers otherwise than FP32."),
+    "evaluate": ("tritonpack.cli.evaluate", "Measure targets on labelled data, with intervals, beside FP32."),
     "infer": ("tritonpack.cli.infer", "Send texts to a served model and show the answer."),
     "inspect": ("tritonpack.cli.inspect", "Show what a model repository holds and where each file came from."),
     "new": ("tritonpack.cli.new", "Write a recipe for a model from what its files say."),
