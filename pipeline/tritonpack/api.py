@@ -80,8 +80,8 @@ def build(
         TritonpackError: the first thing that went wrong; the repository is then as it was before.
     """
     root = store or default_store()
-    workshop = Workshop(recipe, Workplace(root, observer, budget_trials))
     chosen = _chosen(recipe, targets)
+    workshop = Workshop(recipe, Workplace(root, observer, budget_trials))
     for target in chosen:
         for precision in recipe.targets[target].precisions:
             workshop.candidate(target, precision)  # what can't be built at all is refused before anything runs
