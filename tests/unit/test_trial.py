@@ -1,0 +1,132 @@
+"""One graph of a search: rewritten, held against PyTorch, then against the metric's budget."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tritonpack.core.observations import Observations, write_observations
+from tritonpack.core.tensors import TensorSpec, Tolerance
+from tritonpack.precisions import Rewriting
+from tritonpack.stages.reference import Case, write_reference
+from tritonpack.stages.trial import MetricBudget, figures_from_rewriting
+from tritonpack.tasks import TASKS
+
+OUTPUTS = [TensorSpec("vectors", "float32", ("batch", 4))]
+EXPECTED = np.random.default_rng(3).normal(size=(6, 4)).astype(np.float32)
+
+
+class Precision:
+    """Writes into the graph how it was asked to."""
+
+    def __init__(self):
+        self.how = None
+
+    def rewrite(self, onnx, out, how):
+        self.how = how
+        out.write_text(f"{onnx.read_text()} without {','.join(sorted(how.keep))}")
+        return {}
+
+
+class Engine:
+    """Answers the reference with some noise; the metric of its session is told."""
+
+    def __init__(self, noise, metric=0.0):
+        self.noise, self.metric, self.opened = noise, metric, []
+
+    def open(self, path):
+        self.opened.append(path.read_text())
+        return self
+
+    def run(self, _inputs):
+        return {"vectors": EXPECTED + np.float32(self.noise) * np.sign(EXPECTED[::-1])}
+
+
+def figures(tmp_path, engine, budget=None, how=None, **inputs):
+    precision = Precision()
+    (tmp_path / "onnx").write_text("graph")
+    write_reference([Case({"x": np.zeros((6, 1))}, {}, {"vectors": EXPECTED})], tmp_path / "reference")
+    facts = figures_from_rewriting(
+        {"onnx": tmp_path / "onnx", "reference": tmp_path / "reference", **inputs},
+        precision,
+        how or Rewriting(),
+        engine=engine,
+        task=TASKS.get("embedding"),
+        outputs=OUTPUTS,
+        tolerance=Tolerance(min_cosine=0.9),
+        budget=budget,
+        out=tmp_path / "out",
+    )
+    assert json.loads((tmp_path / "out").read_text()) == facts
+    return facts, precision
+
+
+def budget(max_drop=0.01):
+    asked = []
+
+    def measure(session):
+        asked.append(session)
+        return session.metric
+
+    return MetricBudget("spearman", 0.8, max_drop, measure), asked
+
+
+def test_a_graph_that_agrees_is_inside_the_budget(tmp_path):
+    facts, _ = figures(tmp_path, Engine(1e-3))
+    assert (facts["violation"], facts["metric"]) == ("", None)
+    assert facts["damage"] == pytest.approx(1e-6 / EXPECTED.astype(np.float64).var(), rel=1e-2)
+    assert facts["outputs"]["vectors"]["min_cosine"] > 0.99
+
+
+def test_the_same_has_no_damage(tmp_path):
+    assert figures(tmp_path, Engine(0))[0]["damage"] == 0
+
+
+def test_what_breaks_parity_says_so_and_its_metric_isnt_asked_for(tmp_path):
+    limit, asked = budget()
+    facts, _ = figures(tmp_path, Engine(3), limit)
+    assert facts["violation"].startswith("the rewritten graph: output 'vectors' no longer agrees with PyTorch: lowest")
+    assert (facts["metric"], asked) == (None, [])
+    assert facts["damage"] > 1
+
+
+def test_a_graph_that_isnt_finite_has_no_end_of_damage(tmp_path):
+    facts, _ = figures(tmp_path, Engine(math.nan))
+    assert facts["damage"] == math.inf
+    assert "NaN or infinity" in facts["violation"]
+
+
+@pytest.mark.parametrize(("metric", "inside"), [(0.9, True), (0.8, True), (0.795, True), (0.78, False)])
+def test_where_parity_holds_the_metric_decides(tmp_path, metric, inside):
+    limit, asked = budget()
+    engine = Engine(1e-3, metric)
+    facts, _ = figures(tmp_path, engine, limit)
+    assert asked == [engine]
+    assert facts["metric"] == metric
+    expected = "" if inside else f"spearman falls from 0.8000 to {metric:.4f}, more than 0.01"
+    assert facts["violation"] == expected
+
+
+def test_a_metric_that_is_no_number_is_no_pass():
+    assert budget(max_drop=1)[0].violation(math.nan) == "spearman falls from 0.8000 to nan, more than 1"
+
+
+def test_the_graph_keeps_what_the_search_says_and_knows_what_was_observed(tmp_path):
+    write_observations(Observations(7), tmp_path / "observations")
+    engine = Engine(0)
+    how = Rewriting(keep=frozenset({"layer.1", "layer.0"}), smoothing=0.5)
+    _, precision = figures(tmp_path, engine, how=how, observations=tmp_path / "observations")
+    assert engine.opened == ["graph without layer.0,layer.1"]
+    assert (precision.how.observed.rows, precision.how.smoothing) == (7, 0.5)
+
+
+def test_without_observations_a_precision_gets_none(tmp_path):
+    assert figures(tmp_path, Engine(0))[1].how.observed is None
+
+
+def test_only_the_figures_stay(tmp_path):
+    figures(tmp_path, Engine(0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["onnx", "out", "reference"]
