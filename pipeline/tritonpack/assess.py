@@ -111,8 +111,8 @@ def errors(
     Raises:
         RecipeError: there is no such target, or no labelled data.
     """
-    widened, (name, *_) = _widened(recipe, (target,), ())
-    return _Bench(widened, store, observer).errors(name)
+    widened, _ = _widened(recipe, (target,), ())
+    return _Bench(widened, store, observer).errors(target)
 
 
 def debug(

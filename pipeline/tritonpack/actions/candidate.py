@@ -10,6 +10,7 @@ from tritonpack.core.action import Action
 from tritonpack.core.errors import UnsupportedError
 from tritonpack.core.versions import identity_of
 from tritonpack.engines import ENGINES, Engine
+from tritonpack.engines.onnxruntime import ROUNDING
 from tritonpack.precisions import PRECISIONS
 from tritonpack.stages import compile, lower, raggedize, verify  # noqa: A004
 
@@ -108,17 +109,17 @@ class Candidate:
         """The last file that this machine can run, what runs it, and what a person calls it."""
         if self.executable:
             return self.compiled, self.engine, f"{self.spec.engine} {self.rewriting.name}"
-        return self.ragged, ENGINES.get("onnxruntime"), f"ONNX {self.rewriting.name}, ragged"
+        return self.ragged, ROUNDING, f"ONNX {self.rewriting.name}, ragged"
 
     @property
     def verifications(self) -> list[Proof]:
-        """Every step against PyTorch, as early as it can be."""
-        cpu, fp32 = ENGINES.get("onnxruntime"), PRECISIONS.get("fp32").tolerance
+        """Every step against PyTorch, as early as it can be; on the CPU with FP16's roundings, as a GPU has them."""
+        fp32 = PRECISIONS.get("fp32").tolerance
         name, gate, judge = self.rewriting.name, self.rewriting.gate, self.rewriting.judged_by
         proofs = [
-            self._verify(self.model.exported, self.model.reference, cpu, fp32, "ONNX as exported", ragged=False),
-            self._verify(self.lowered, judge, cpu, gate, f"ONNX {name}", ragged=False),
-            self._verify(self.ragged, judge, cpu, gate, f"ONNX {name}, ragged", ragged=True),
+            self._verify(self.model.exported, self.model.reference, ROUNDING, fp32, "ONNX as exported", ragged=False),
+            self._verify(self.lowered, judge, ROUNDING, gate, f"ONNX {name}", ragged=False),
+            self._verify(self.ragged, judge, ROUNDING, gate, f"ONNX {name}, ragged", ragged=True),
         ]
         if self.executable:
             last, engine, label = self.runnable

@@ -60,9 +60,9 @@ def bench(
     Each request carries one text. The first call installs perf_analyzer below tritonpack's home unless
     one is on PATH.
     """
+    from tritonpack.core.machine import this_machine
     from tritonpack.loadtest.driver import LoadPlan, check_plan, run_load_test
     from tritonpack.loadtest.install import ensure_perf_analyzer
-    from tritonpack.core.machine import this_machine
     from tritonpack.loadtest.report import document_from_test, write_report
     from tritonpack.loadtest.texts import DEFAULT_TEXTS, summary_from_texts, texts_from_file
 
