@@ -131,6 +131,12 @@ def test_a_layer_tells_all_of_itself():
     assert layer.to_json() == {"name": "encoder.layer.0", "nodes": 3, "gain": 0.25, "damage": 0.5, "quantized": True}
 
 
+def test_what_isnt_finite_is_null_in_json():
+    assert Trial(math.inf, "x", math.nan).to_json() == {"damage": None, "violation": "x", "metric": None}
+    assert Trial(0.5, "").to_json() == {"damage": 0.5, "violation": "", "metric": None}
+    assert Layer("a", nodes=1, gain=1, damage=math.inf, quantized=False).to_json()["damage"] is None
+
+
 @given(
     costs=st.lists(st.floats(0, 10), min_size=1, max_size=8),
     works=st.lists(st.integers(1, 100), min_size=8, max_size=8),

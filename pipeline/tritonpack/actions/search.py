@@ -150,7 +150,7 @@ def _facts(found: Found, precision: str) -> dict[str, Any]:
         "message": "" if found.met else nearest,
         "trials": found.trials,
         "quantized_share": quantized,
-        "chosen": dict(vars(found.chosen)),
-        "everything": dict(vars(found.everything)),
+        "chosen": found.chosen.to_json(),
+        "everything": found.everything.to_json(),
         "layers": [layer.to_json() for layer in found.layers],
     }

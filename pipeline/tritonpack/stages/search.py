@@ -6,6 +6,7 @@ the least first; bisection finds how many of them the budget takes, and what it 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ class Trial:
     violation: str
     metric: float | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest tells it: JSON has no infinity."""
+        return {**vars(self), "damage": _finite(self.damage), "metric": _finite(self.metric)}
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -52,7 +57,7 @@ class Layer:
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest tells it."""
-        return dict(vars(self))
+        return {**vars(self), "damage": _finite(self.damage)}
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,10 @@ class Found:
     trials: int
     chosen: Trial
     everything: Trial
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 class _NoTrialLeft(Exception):  # noqa: N818  control flow inside this file
