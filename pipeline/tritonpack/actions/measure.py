@@ -65,7 +65,8 @@ class Assessment:
             return {"samples": len(self.rows.examples())}
 
         digest = self.rows.examples_digest()
-        checked = Action("leakage", 1, {}, {"data": digest, **self.rows.seen}, run, "", "labelled data is unseen")
+        given = {"input": self.model.recipe.given.model_dump(mode="json")}
+        checked = Action("leakage", 1, given, {"data": digest, **self.rows.seen}, run, "", "labelled data is unseen")
         return {"data": digest, "unseen": checked}
 
     @cached_property
