@@ -41,8 +41,9 @@ class OnnxRuntime:
         self._rounds_fp16 = rounds_fp16
 
     def identity(self) -> str:
-        """The runtime's version, and how it wants quantized activations here."""
-        return f"{identity_of('onnxruntime', hint=_HINT)} activations={_activations()}"
+        """The runtime's version, how it wants quantized activations here, and whether FP16 results are rounded."""
+        rounding = " fp16=rounded" if self._rounds_fp16 else ""
+        return f"{identity_of('onnxruntime', hint=_HINT)} activations={_activations()}{rounding}"
 
     def compile(self, onnx: Path, profile: Mapping[str, ShapeRange], out: Path, cache: Path) -> Facts:
         """Copy the graph, Q/DQ pairs in the form that fuses here; loading it proves every operator.
