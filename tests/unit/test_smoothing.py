@@ -54,8 +54,8 @@ def test_without_a_strength_nothing_is_smoothed(weights, strength):
 
 
 def test_no_strength_above_the_greatest_is_tried():
-    assert strengths(0.5) == [0.25, 0.4, 0.5]
-    assert strengths(0.55)[-1] == 0.55
+    assert strengths(0.5) == [0.3, 0.5]
+    assert strengths(0.55) == [0.3, 0.5, 0.55]
     assert strengths(None) == strengths(0) == []
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tritonpack.precisions import Calibrator
 from tritonpack.precisions._calibrators import LEVELS, candidates, quantized, threshold_of
 from tritonpack.precisions._smoothing import divisors, smoothed, strengths
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tritonpack.core.observations import Activation
-    from tritonpack.precisions import Calibrator
 
 _WORTHWHILE = 0.85
 """What smoothing must leave of the error to pay for its multiplication."""
@@ -67,11 +67,16 @@ def range_of(
     expected = [activation.rows @ matrix for matrix in weights]
     plain = _best(activation, weights, expected, calibrator)
     chosen = Range(plain.threshold, plain.calibrator, plain.error, plain_error=plain.error)
+    # A search over ranges for each strength would find the same strength in four times the time.
+    scout = Calibrator.MINMAX if calibrator is Calibrator.SEARCH else calibrator
+    tried: dict[float, float] = {}
     for strength in strengths(smoothing):
-        by = divisors(activation, weights, strength)
-        scaled = [matrix * by[:, None] for matrix in weights]
-        trial = _best(smoothed(activation, by), scaled, expected, calibrator)
-        if trial.error < min(_WORTHWHILE * plain.error, chosen.error):
+        tried[strength] = _best(*_moved(activation, weights, strength)[:2], expected, scout).error
+    if tried:
+        strength = min(tried, key=lambda key: tried[key])
+        moved, scaled, by = _moved(activation, weights, strength)
+        trial = _best(moved, scaled, expected, calibrator)
+        if trial.error < _WORTHWHILE * plain.error:
             chosen = Range(trial.threshold, trial.calibrator, trial.error, by, strength, plain.error)
     return chosen
 
@@ -80,6 +85,14 @@ def quantized_weights(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], N
     """``(k, n)`` as INT8 with a scale a column, symmetric."""
     scales = np.maximum(np.abs(weights).max(axis=0, initial=0.0) / LEVELS, 1e-12).astype(np.float32)
     return np.clip(np.rint(weights / scales), -LEVELS, LEVELS).astype(np.int8), scales
+
+
+def _moved(
+    activation: Activation, weights: Sequence[NDArray[np.float32]], strength: float
+) -> tuple[Activation, list[NDArray[np.float32]], NDArray[np.float32]]:
+    """The activation divided, the weights multiplied, and by what."""
+    by = divisors(activation, weights, strength)
+    return smoothed(activation, by), [matrix * by[:, None] for matrix in weights], by
 
 
 def _best(

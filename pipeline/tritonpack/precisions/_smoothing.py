@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_STRENGTHS = (0.3, 0.5, 0.65, 0.8, 0.9)
 _LEAST = 1e-5
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Int8:
     """Quantizes and dequantizes around every product with weights, except those of the groups to keep."""
 
-    version = 4
+    version = 5
     packages = ("onnx",)
     data = Data.NEEDED
     searchable = True
