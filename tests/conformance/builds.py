@@ -103,7 +103,7 @@ def recipe_document(cell: Cell, source: dict[str, Any], work: Path, targets: tup
         "export": {"max_length": cell.max_length},
         "targets": {name: TARGETS[name] for name in targets},
         **({} if calibration is None else {"calibration": {"file": str(calibration), "samples": _SAMPLES}}),
-        "gates": {"parity": {name: bounds for name, bounds in _PARITY.items() if name in targets}},
+        "gates": {"parity": {name: bounds for name, bounds in _PARITY.items() if name in targets}, "min_speedup": None},
         "serving": {"max_batch": 64, "threads": 1, "queue_delay_us": QUEUE_DELAY_US, "warmup": False},
     }
 

@@ -1,4 +1,4 @@
-"""A new task, input, family, precision or engine is one file: throw-away ones are found, offered and build."""
+"""Whatever is new is one file: throw-away ones of every room are found, offered and build."""
 
 from __future__ import annotations
 
@@ -103,23 +103,109 @@ FAMILY = Family(model_types=("loudbert",), positions=lambda config: 40, adapt=_d
 """
 
 PRECISION = """
-import onnx
 from tritonpack.core.tensors import Tolerance
+from tritonpack.precisions import Data, Group
 
 class Labelled:
     version = 1
     packages = ("onnx",)
-    needs_calibration = False
+    data = Data.HELPFUL
+    searchable = True
     engines = frozenset({"onnxruntime", "notebook"})
     tolerance = Tolerance(min_cosine=0.99)
 
-    def rewrite(self, onnx_file, calibration, out, *, keep_fp32=()):
-        model = onnx.load(onnx_file)
+    def groups(self, onnx):
+        return [Group("first", ("one", "two"), 30), Group("second", ("three",), 10)]
+
+    def rewrite(self, onnx, out, how):
+        import onnx as package
+
+        model = package.load(onnx)
         model.doc_string = "labelled"
-        onnx.save(model, out)
-        return {"label": "labelled"}
+        package.save(model, out)
+        return {"label": "labelled", "observed": how.observed.rows, "kept": sorted(how.keep)}
 
 PRECISION = Labelled()
+"""
+
+COMPRESSION = """
+from typing import Literal
+from pydantic import Field
+from tritonpack.compressions import CompressionOptions
+
+class Options(CompressionOptions):
+    kind: Literal["quieten"]
+    factor: float = Field(description="What is left of it.")
+
+class Quieten:
+    version = 1
+    options = Options
+    packages = ()
+
+    def needs_data(self, options):
+        return False
+
+    def reshape(self, module, options):
+        return module
+
+    def train(self, module, options, lesson):
+        import torch
+
+        last = [part for name, part in module.named_modules() if name.endswith("LayerNorm")][-1]
+        with torch.no_grad():
+            last.weight *= options.factor
+            last.bias *= options.factor
+        return {"factor": options.factor}
+
+COMPRESSION = Quieten()
+"""
+
+DATASET = """
+from typing import Literal
+from tritonpack.evaluation import Examples
+from tritonpack.evaluation.datasets import DatasetOptions
+
+class Options(DatasetOptions):
+    kind: Literal["shouts"]
+
+class Shouts:
+    options = Options
+
+    def digest(self, options, folder):
+        return "5" * 64
+
+    def read(self, options, folder, inputs):
+        (name,) = inputs
+        return Examples([{name: "hill " * (1 + number)} for number in range(options.rows or 12)], None)
+
+DATASET = Shouts()
+"""
+
+SCORER = """
+import numpy as np
+from tritonpack.evaluation.scorers import Scores
+
+class Loudness:
+    version = 1
+
+    def metrics(self, examples):
+        return {"order": lambda scores: float(np.corrcoef(scores.columns["heard"], scores.columns["meant"])[0, 1])}
+
+    def answers(self, outputs):
+        return [float(answer["loudness"][0, 0]) for answer in outputs]
+
+    def scores(self, examples, outputs):
+        heard, meant = np.array(self.answers(outputs)), np.array(examples.expected)
+        texts = [[f"{number:.2f}" for number in numbers] for numbers in (heard, meant)]
+        return Scores({"heard": heard, "meant": meant}, np.abs(heard - meant), *texts)
+
+    def curves(self, scores):
+        return []
+
+    def confusion(self, scores):
+        return None
+
+SCORER = Loudness()
 """
 
 ENGINE = """
@@ -155,8 +241,9 @@ def build(folder):
 PROGRAM = """
 import sys
 from pathlib import Path
-from tritonpack import engines, families, inputs, precisions, tasks
-for room in (engines, families, inputs, precisions, tasks):
+from tritonpack import compressions, engines, families, inputs, precisions, tasks
+from tritonpack.evaluation import datasets, scorers
+for room in (compressions, datasets, engines, families, inputs, precisions, scorers, tasks):
     room.__path__.append(str(Path(sys.argv[1]) / room.__name__.rpartition(".")[2]))
 from tritonpack.cli import main
 main(sys.argv[2:])
@@ -172,6 +259,9 @@ def workshop(tmp_path_factory):
         ("families", "loudbert", FAMILY),
         ("precisions", "labelled", PRECISION),
         ("engines", "notebook", ENGINE),
+        ("compressions", "quieten", COMPRESSION),
+        ("datasets", "shouts", DATASET),
+        ("scorers", "loudness", SCORER),
     ):
         (root / "rooms" / room).mkdir(parents=True)
         (root / "rooms" / room / f"{name}.py").write_text(text)
@@ -193,7 +283,9 @@ def workshop(tmp_path_factory):
         source=source,
         task={"kind": "loudness", "scale": 2},
         input={"kind": "shout"},
+        compress=[{"kind": "quieten", "factor": 0.25}],
         export={"max_length": 40},
+        gates={"accuracy": {"dataset": {"kind": "shouts", "rows": 10}, "max_drop": 0.001}},
         targets={"paper": {"engine": "notebook", "precision": "labelled"}},
     )
     write_recipe(root / "tiny.yaml", document)
@@ -213,13 +305,20 @@ def test_throw_away_files_build_and_serve_through_the_command_line(workshop):
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["served_targets"] == ["paper"]
-    assert [report["status"] for report in document["targets"]["paper"]["verification"]] == ["verified"] * 4
-    assert list(document["targets"]["paper"]["verification"][-1]["outputs"]) == ["loudness_output"]
+    *reports, accuracy = document["targets"]["paper"]["verification"]
+    assert [report["status"] for report in (*reports, accuracy)] == ["verified"] * 5
+    assert list(reports[-1]["outputs"]) == ["loudness_output"]
+    assert (accuracy["metric"], accuracy["samples"]) == ("order", 10)
+    assert accuracy["candidate_value"] == pytest.approx(1)
     engine = repository / "tiny_encoder" / "1" / "paper.note"
     assert engine.read_bytes().startswith(b"note:")
     assert b"labelled" in engine.read_bytes()
     manifest = read_manifest(repository)["recipes"]["tiny"]
     assert manifest["targets"]["paper"]["facts"]["platform"] == "paper"
+    facts = {step["stage"]: step["facts"] for step in manifest["targets"]["paper"]["lineage"]}
+    assert facts["compress"]["factor"] == 0.25
+    assert [layer["name"] for layer in facts["search"]["layers"] if layer["quantized"]] == ["first", "second"]
+    assert facts["lower"] == {"label": "labelled", "observed": 64, "kept": []}
     assert manifest["files"]["tiny_encoder/1/paper.note"]["sha256"] == digest_of_file(engine)
     config = (repository / "tiny_encoder" / "config.pbtxt").read_text()
     assert 'backend: "notebook"' in config
@@ -228,7 +327,7 @@ def test_throw_away_files_build_and_serve_through_the_command_line(workshop):
     tokenizer = parse((repository / "tiny_tokenizer" / "config.pbtxt").read_text())
     assert tokenizer.parameters["texts"].string_value == "shout"
     assert tokenizer.parameters["truncation_side"].string_value == "left"
-    assert loudness_of(engine) == pytest.approx(2 * 2 * loudness_of_pytorch(), rel=1e-4)
+    assert loudness_of(engine) == pytest.approx(2 * 2 * 0.25 * loudness_of_pytorch(), rel=1e-4)
 
 
 IDS = [2, 50, 60, 3]
@@ -297,3 +396,5 @@ def test_without_the_files_the_recipe_is_refused(workshop):
     assert "'loudness' doesn't exist" in result.stderr
     assert "'shout' doesn't exist" in result.stderr
     assert "engine 'notebook' doesn't exist" in result.stderr
+    assert "compress.0.kind: 'quieten' doesn't exist; there are: distill, prune" in result.stderr
+    assert "gates.accuracy.dataset.kind: 'shouts' doesn't exist" in result.stderr

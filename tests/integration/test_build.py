@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
-from tiny_bert import HIDDEN, TARGETS, tiny_config, tiny_model
+from tiny_bert import HIDDEN, TARGETS, text_of, tiny_config, tiny_model, vocabulary
 
 from tritonpack.core.digest import digest_of_file
 from tritonpack.core.errors import RecipeError, UnsupportedError, VerificationError
 from tritonpack.core.model import ModelTraits
 from tritonpack.engines import ENGINES
-from tritonpack.inputs import INPUTS
+from tritonpack.inputs import INPUTS, Sample
 from tritonpack.repository.layout import damaged_files, read_manifest
 from tritonpack.stages.raggedize import ragged_inputs
 from tritonpack.tasks import TASKS
@@ -21,7 +22,7 @@ from tritonpack.tasks import TASKS
 SERVED = [name for name, spec in TARGETS.items() if spec["engine"] == "onnxruntime"]
 COMPILED = [name for name, spec in TARGETS.items() if spec["engine"] == "tensorrt_rtx"]
 # Greatest distance of a unit vector's element from PyTorch's.
-WITHIN = {"fp32": 1e-5, "fp16": 2e-3, "int8_dynamic": 0.05, "int8": 0.05}
+WITHIN = {"fp32": 1e-5, "fp16": 2e-3, "int8_dynamic": 0.05, "int8": 0.03}
 
 
 TASK, TEXT = TASKS.get("embedding"), INPUTS.get("text")
@@ -30,6 +31,17 @@ TEXT_OPTIONS, MODEL = TEXT.options(kind="text"), ModelTraits(tiny_config().to_di
 
 def sample(rows, length):
     return TEXT.sample(np.random.default_rng(5), rows, length, TEXT_OPTIONS, MODEL)
+
+
+def texts(count):
+    """Rows of texts like those that INT8 was calibrated on, but none of them."""
+    rows = [
+        [vocabulary().index(word) for word in ("[CLS]", *text_of(96 + row).split(), "[SEP]")] for row in range(count)
+    ]
+    lengths = np.array([len(row) for row in rows])
+    ids = np.array([[*row, *[0] * (lengths.max() - len(row))] for row in rows])
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    return Sample({"input_ids": ids, "attention_mask": mask}, {"sequence": lengths})
 
 
 def answers(engine, rows, max_length=48):
@@ -55,9 +67,10 @@ def pytorch(inputs):
 def test_each_engine_answers_as_pytorch_does(built, name):
     project, _ = built
     engine = ENGINES.get("onnxruntime").open(project.repository / "tiny_encoder" / "1" / f"{name}.onnx")
-    rows = sample(7, 30)
+    # Ranges of INT8 are of texts; of ids that no text has it promises nothing.
+    rows = texts(24) if name == "int8" else sample(24, 30)
     answer, expected = answers(engine, rows), pytorch(rows.inputs)
-    assert (answer.dtype, answer.shape) == (np.float32, (7, HIDDEN))
+    assert (answer.dtype, answer.shape) == (np.float32, (24, HIDDEN))
     assert np.abs(answer - expected).max() < WITHIN[name]
     assert np.allclose(np.linalg.norm(answer, axis=1), 1, atol=1e-3)
 
@@ -93,9 +106,25 @@ def test_the_repository_is_whole_and_tells_every_lineage(built):
     assert damaged_files(project.repository, "tiny") == {}
     assert result.packaged.served == tuple(SERVED)
     targets = read_manifest(project.repository)["recipes"]["tiny"]["targets"]
-    assert [step["stage"] for step in targets["fp16"]["lineage"]] == ["export", "lower", "ragged", "compile"]
-    assert "calibration" in [step["stage"] for step in targets["int8"]["lineage"]]
+    engine, seen = ["lower", "ragged", "compile"], ["tokenizer", "tokenizer_facts", "calibration", "observe"]
+    assert stages(targets["fp32"]) == ["export", *engine]
+    assert stages(targets["fp16"]) == ["export", *seen, *engine]
+    # Real rows and PyTorch's answers to them are both called a probe.
+    assert stages(targets["int8"]) == ["export", *seen, "probe", "probe", "search", *engine]
+    searched = targets["int8"]["lineage"][stages(targets["int8"]).index("search")]["facts"]
+    assert (searched["met"], searched["trials"], searched["quantized_share"]) == (True, 1, pytest.approx(1))
+    assert [layer["nodes"] for layer in searched["layers"]] == [3, 1, 1, 1] * 2
     assert targets["fp16"]["lineage"][-1]["sha256"] == targets["fp16"]["sha256"]
+
+
+def stages(target):
+    return [step["stage"] for step in target["lineage"]]
+
+
+def test_int8_is_verified_on_rows_that_calibration_left(built):
+    steps = {step.action.description: step.record.facts for step in built[1].steps}
+    assert steps["calibration rows"]["samples"] == 64
+    assert (steps["probe rows"]["samples"], steps["probe rows"]["held_out"]) == (32, True)
 
 
 def test_the_tokenizer_is_prepared_for_serving(built):
@@ -161,25 +190,50 @@ def digests_of_blobs(project):
     return {path.name for path in (project.store / "blobs").iterdir()}
 
 
+IMPOSSIBLE = {"parity": {"int8": {"min_cosine": 1, "max_abs_error": 1e-9}}}
+WHOLE_INT8 = {"int8": {**TARGETS["int8"], "quantization": {"layers": "all"}}}
+
+
+def files_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_an_impossible_gate_stops_the_build_and_leaves_nothing(project):
+    targets = {**TARGETS, **WHOLE_INT8}
     project.build("fp32")
-    before = {path: path.read_bytes() for path in project.repository.rglob("*") if path.is_file()}
-    lowered = {
-        step.record.digest for step in project.build("int8").steps if step.action.description == "precision int8"
-    }
+    before = files_of(project.repository)
+    steps = project.build("int8", targets=targets).steps
+    lowered = {step.record.digest for step in steps if step.action.description == "precision int8"}
+    assert lowered
     assert lowered <= digests_of_blobs(project)
-    before_int8 = {path: path.read_bytes() for path in project.repository.rglob("*") if path.is_file()}
+    before_int8 = files_of(project.repository)
     assert before_int8.keys() > before.keys()
     with pytest.raises(VerificationError) as error:
-        project.build("int8", gates={"parity": {"int8": {"min_cosine": 1, "max_abs_error": 1e-9}}})
+        project.build("int8", targets=targets, gates=IMPOSSIBLE)
     message = error.value.message
     assert message.startswith("ONNX int8: output 'embedding_output' ")
     assert "maximum error 0.0" in message
-    assert "is over the gate 1e-09 (input 0: 1 rows, longest sequence 1; worst vector 0)" in message
+    assert "is over the gate 1e-09 (input 0: 32 rows, longest sequence " in message
     assert "gates.parity" in error.value.hint
     assert not lowered & digests_of_blobs(project)
-    assert {path: path.read_bytes() for path in project.repository.rglob("*") if path.is_file()} == before_int8
+    assert files_of(project.repository) == before_int8
     assert outcomes(project.build("fp32")) == {"hit"}
+
+
+def test_a_search_that_finds_nothing_stops_the_build_and_says_what_came_nearest(project):
+    project.build("int8")
+    before = files_of(project.repository)
+    with pytest.raises(VerificationError) as error:
+        project.build("int8", gates=IMPOSSIBLE)
+    message = error.value.message
+    assert re.match(
+        r"int8: none of \d+ sets of layers keeps the budget; nearest: .*'embedding_output'.* 1e-09", message
+    )
+    assert error.value.exit_code == 4
+    assert all(word in error.value.hint for word in ("`fallback`", "gates.accuracy.max_drop", "gates.parity"))
+    assert [layer["quantized"] for layer in error.value.context["layers"]] == [False] * 8
+    assert all(layer["damage"] > 0 for layer in error.value.context["layers"])
+    assert files_of(project.repository) == before
 
 
 def test_a_damaged_blob_is_built_again_with_a_warning(project, caplog):

@@ -36,7 +36,7 @@ def test_the_first_target_is_built_when_none_is_named(project):
 def test_build_prints_a_table_for_people(project):
     result = project.run("build", "--target", "fp16")
     assert result.returncode == 0, result.stderr
-    assert "tiny, target fp16, against PyTorch FP32" in result.stdout
+    assert "tiny, target fp16 (fp16), against PyTorch FP32" in result.stdout
     assert "fp16, ragged" in result.stdout
     assert "cos>=0.999" in result.stdout
     assert f"model repository {project.repository}: written; targets fp16" in result.stdout

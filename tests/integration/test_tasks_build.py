@@ -273,7 +273,7 @@ def test_a_family_that_adapts_its_models_otherwise_exports_anew(fresh, monkeypat
     recipe = fresh.recipe(source={"kind": "huggingface", "model": "model/"}, targets=CPU, calibration=None)
     keys = []
     for version in (1, 2):
-        monkeypatch.setattr(actions, "family_of", lambda _, version=version: Family(("bert",), version=version))
+        monkeypatch.setattr(actions.model, "family_of", lambda _, version=version: Family(("bert",), version=version))
         exported = actions.actions_for(recipe, "cpu", fresh.store).exported
         keys.append(exported.key({name: str(digest) for name, digest in exported.inputs.items()}))
     assert len(set(keys)) == 2

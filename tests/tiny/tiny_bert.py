@@ -101,11 +101,15 @@ def write_bert(folder: Path, auto_class: str = "AutoModel", seed: int = 0, **cha
     return folder
 
 
-def write_texts(folder: Path) -> Path:
-    """Write calibration texts of several lengths."""
-    lines = [" ".join(WORDS[(7 * row + i) % len(WORDS)] for i in range(1 + row % 29)) for row in range(64)]
+def text_of(row: int) -> str:
+    """A text of 1 to 29 words; those of the first 1247 rows all differ."""
+    return " ".join(WORDS[(7 * row + i) % len(WORDS)] for i in range(1 + row % 29))
+
+
+def write_texts(folder: Path, rows: int = 96) -> Path:
+    """Write calibration texts of several lengths, the first so many of `text_of`."""
     path = folder / "texts.txt"
-    path.write_text("\n".join(lines), encoding="utf-8")
+    path.write_text("\n".join(map(text_of, range(rows))), encoding="utf-8")
     return path
 
 
