@@ -49,13 +49,13 @@ def quantized(answer):
     return "".join(layer.name for layer in answer.layers if layer.quantized)
 
 
-def test_where_everything_fits_one_trial_says_so():
+def test_where_everything_fits_one_set_says_so_and_each_damage_is_told():
     graph = Graph({"a": 1, "b": 2, "c": 3}, budget=6)
     answer = found(graph)
-    assert (answer.met, answer.trials, quantized(answer)) == (True, 1, "abc")
-    assert (graph.sets, graph.alone) == (["abc"], [])
+    assert (answer.met, answer.trials, quantized(answer)) == (True, 4, "abc")
+    assert (graph.sets, graph.alone) == (["abc"], ["a", "b", "c"])
     assert answer.chosen == answer.everything == Trial(6, "", -5)
-    assert [layer.damage for layer in answer.layers] == [None, None, None]
+    assert [layer.damage for layer in answer.layers] == [1, 2, 3]
 
 
 def test_bisection_finds_the_largest_prefix_of_the_harmless():

@@ -1,7 +1,8 @@
 """The largest part of a graph that can be quantized inside a budget.
 
-Each group's damage is measured once, quantized alone. Groups are then taken by damage for the work that they save,
-the least first; bisection finds how many of them the budget takes, and what it had to leave is tried one by one.
+All groups together are tried first. Each group's damage is measured once, quantized alone. Where not all fit, groups
+are taken by damage for the work that they save, the least first; bisection finds how many of them the budget takes,
+and what it had to leave is tried one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from tritonpack.precisions import Group
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Layer:
         name: `Group.name`.
         nodes: the products in it.
         gain: its share of all the products' multiply-accumulates: what quantizing it saves.
-        damage: of the outputs, when it alone is quantized; None where all of them together were inside the budget.
+        damage: of the outputs, when it alone is quantized; None where no trial was left for it.
         quantized: whether it is.
     """
 
@@ -129,10 +130,10 @@ class _Search:
 
     def run(self) -> None:
         """Everything; then the damage of each, bisection over the greedy order, and what was left out one by one."""
-        names = list(self._gains)
-        if self._is_inside(names):
+        fits = self._is_inside(list(self._gains))
+        order = sorted(self._gains, key=lambda name: self._damage(name) / self._gains[name])
+        if fits:
             return
-        order = sorted(names, key=lambda name: self._damage(name) / self._gains[name])
         inside, outside = 0, len(order)
         while outside - inside > 1:
             middle = (inside + outside) // 2
