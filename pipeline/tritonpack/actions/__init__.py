@@ -96,7 +96,7 @@ class Workshop:
     def __init__(self, recipe: Recipe, place: Workplace) -> None:
         self.recipe = recipe
         self.place = place
-        self.model = ModelActions(recipe, Rows(recipe))
+        self.model = ModelActions(recipe, Rows(recipe), place.observer)
         self.assessment = Assessment(self.model)
 
     def candidate(self, target: str, precision: str) -> Candidate:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tritonpack.actions.data import Rows
+    from tritonpack.core.runner import Observer
     from tritonpack.core.tensors import Tensors
     from tritonpack.recipe import Recipe
     from tritonpack.repository.ensemble import Steps
@@ -45,14 +46,16 @@ class ModelActions:
     Args:
         recipe: what to build.
         rows: the recipe's real rows.
+        observer: told how far a training is.
 
     Raises:
         SourceError: the model isn't there.
         RecipeError: the model doesn't fit the recipe.
     """
 
-    def __init__(self, recipe: Recipe, rows: Rows) -> None:
+    def __init__(self, recipe: Recipe, rows: Rows, observer: Observer | None = None) -> None:
         self.recipe = recipe
+        self._observer = observer
         self.rows = rows
         self.task: Task = TASKS.get(recipe.task.kind)
         self.input: Input = INPUTS.get(recipe.given.kind)
@@ -244,15 +247,20 @@ class ModelActions:
             inputs["rows"] = self._batches(Part.TRAINING)
         steps = self._compression_steps()
 
+        def progress(done: int, total: int, loss: float) -> None:
+            del loss
+            if self._observer is not None:
+                self._observer.advanced(action, done, total)
+
         def run(paths: Mapping[str, Path], out: Path) -> dict[str, Any]:
             module = compress.load_compressed(self._load(), steps[:number], paths.get("compressed"))
             batches: list[Tensors] = read_batches(paths["rows"]) if "rows" in paths else []
             names = [spec.name for spec in self.traced.inputs]
             return compress.weights_from_compression(
-                module, self._original(), kind, options, batches, names, self.traced.outputs, out=out
+                module, self._original(), kind, options, batches, names, self.traced.outputs, out=out, progress=progress
             )
 
-        return Action(
+        action = Action(
             "compress",
             compress.VERSION,
             {
@@ -265,6 +273,7 @@ class ModelActions:
             identity_of(*self.located.versions, *kind.packages, hint=BUILD_HINT),
             f"compress: {options.kind}",
         )
+        return action
 
     def _compression_steps(self) -> list[tuple[Any, Any]]:
         return [(COMPRESSIONS.get(options.kind), options) for options in self.recipe.compress]

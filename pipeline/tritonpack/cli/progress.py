@@ -45,6 +45,10 @@ class _Watcher:
     def started(self, action: Action) -> None:
         self._rows[action] = self._progress.add_task(action.description, total=None)
 
+    def advanced(self, action: Action, done: int, total: int) -> None:
+        if action in self._rows:
+            self._progress.update(self._rows[action], completed=done, total=total)
+
     def finished(self, step: Step) -> None:
         row = self._rows.pop(step.action, None)
         if row is not None:

@@ -49,6 +49,9 @@ class Observer(Protocol):
     def started(self, action: Action) -> None:
         """The action missed and is about to run."""
 
+    def advanced(self, action: Action, done: int, total: int) -> None:
+        """So many of its steps are done; only of actions that count them."""
+
     def finished(self, step: Step) -> None:
         """The action hit, or ran to its end."""
 

@@ -34,7 +34,7 @@ class OnnxRuntime:
     """
 
     suffix = ".onnx"
-    triton = {"backend": "onnxruntime"}  # noqa: RUF012  a protocol's data
+    triton: Mapping[str, str] | None = {"backend": "onnxruntime"}
     version = 2
 
     def __init__(self, *, rounds_fp16: bool = False) -> None:

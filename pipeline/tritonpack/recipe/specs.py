@@ -252,6 +252,13 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _pruned_last(self) -> Self:
+        kinds = [step.kind for step in self.compress]
+        if "prune" in kinds and "distill" in kinds[kinds.index("prune") :]:
+            raise ValueError("compress: distill after prune would fill the zeros: prune last")
+        return self
+
+    @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         for name in self.gates.parity:
             if name not in self.targets:
