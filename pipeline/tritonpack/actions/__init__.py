@@ -45,6 +45,7 @@ class TargetActions:
         axes: the axes along which rows differ in length.
         candidate: the engine and its verifications.
         proofs: verifications and gates; the compiled engine's own are missing where it can't be executed.
+        checks: what can stop a build before it makes anything.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TargetActions:
     axes: tuple[RaggedAxis, ...]
     candidate: Candidate
     proofs: tuple[Proof, ...]
+    checks: tuple[Action, ...] = ()
 
     @property
     def exported(self) -> Action:
@@ -78,7 +80,7 @@ class TargetActions:
     def all(self) -> list[Action]:
         """What a build runs; every proof comes as early as it can."""
         prepared = [] if self.tokenizer is None else [self.tokenizer]
-        return [*(proof.action for proof in self.proofs), *prepared, self.compiled]
+        return [*self.checks, *(proof.action for proof in self.proofs), *prepared, self.compiled]
 
 
 class Workshop:
@@ -115,12 +117,16 @@ class Workshop:
         precision = precision or spec.precision
         candidate = self.candidate(name, precision)
         proofs = candidate.verifications
+        checks: list[Action] = []
         if gates.accuracy is not None:
+            checks = self.assessment.checks
             proofs.append(self.assessment.accuracy_gate(gates.accuracy, candidate))
         safer = self._safer(name, precision)
         if gates.min_speedup is not None and safer is not None and candidate.executable:
             proofs.append(self.assessment.speed_gate(gates.min_speedup, candidate, self.candidate(name, safer)))
-        return TargetActions(name, precision, self.model.traits, self.model.axes, candidate, tuple(proofs))
+        return TargetActions(
+            name, precision, self.model.traits, self.model.axes, candidate, tuple(proofs), tuple(checks)
+        )
 
     def _safer(self, target: str, precision: str) -> str | None:
         """What the target would fall back to; in the end FP32, which nothing is safer than."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tritonpack.core.tensors import Tensors
     from tritonpack.evaluation import Examples
+    from tritonpack.evaluation.datasets import DatasetOptions
     from tritonpack.recipe import CalibrationSpec, Recipe
 
 
@@ -49,7 +50,7 @@ class Rows:
                 field=field,
             )
 
-        return self._digest(spec, field), spec.samples, lambda: self._requests(spec)
+        return self._digest(spec, field), spec.samples, lambda: self._requests(spec, field)
 
     @property
     def seen(self) -> dict[str, str]:
@@ -64,7 +65,7 @@ class Rows:
             SourceError: they are the same.
         """
         for field in self.seen:
-            check_leakage(self._requests(getattr(self.recipe, field)), self.examples())
+            check_leakage(self._requests(getattr(self.recipe, field), field), self.examples())
 
     def examples(self) -> Examples:
         """The accuracy gate's data.
@@ -81,7 +82,7 @@ class Rows:
                 field="gates.accuracy",
             )
         if self._examples is None:
-            self._examples = DATASETS.get(spec.dataset.kind).read(spec.dataset, self.recipe.folder, self._names)
+            self._examples = self._read(spec.dataset, "gates.accuracy")
         return self._examples
 
     def examples_digest(self) -> str:
@@ -127,8 +128,21 @@ class Rows:
             raise RecipeError(f"{field} data {file} isn't there", hint=f"Correct {field}.file.", field=f"{field}.file")
         return digest_of_file(file)
 
-    def _requests(self, spec: CalibrationSpec) -> list[Tensors]:
+    def _requests(self, spec: CalibrationSpec, field: str) -> list[Tensors]:
         if spec.dataset is None:
             return self._input.requests_from_file(path_from_location(str(spec.file), self.recipe.folder))
-        examples = DATASETS.get(spec.dataset.kind).read(spec.dataset, self.recipe.folder, self._names)
-        return requests_from_examples(examples, self._names)
+        return requests_from_examples(self._read(spec.dataset, field), self._names)
+
+    def _read(self, dataset: DatasetOptions, field: str) -> Examples:
+        """A data set, its columns of the kind that the input takes."""
+        examples = DATASETS.get(dataset.kind).read(dataset, self.recipe.folder, self._names)
+        for spec in self._input.public:
+            is_text = isinstance(examples.rows[0][spec.name], str)
+            if is_text != (spec.dtype == "bytes"):
+                has, takes = ("texts", "numbers") if is_text else ("numbers", "texts")
+                raise RecipeError(
+                    f"{field}.dataset: '{spec.name}' holds {has}, and input {self.recipe.given.kind} takes {takes}",
+                    hint="Name another data set, or another input.",
+                    field=f"{field}.dataset",
+                )
+        return examples

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tritonpack.actions.candidate import Candidate, Proof
 from tritonpack.actions.model import BUILD_HINT, ModelActions
 from tritonpack.core.action import Action
-from tritonpack.core.errors import UnsupportedError
+from tritonpack.core.errors import RecipeError, UnsupportedError
 from tritonpack.core.machine import this_machine
 from tritonpack.core.versions import identity_of
 from tritonpack.engines import ENGINES, Engine
@@ -57,17 +57,37 @@ class Assessment:
 
     @cached_property
     def data(self) -> dict[str, Action | str]:
-        """The labelled data, once it is certain that the build was fitted to none of it."""
+        """The labelled data, once it is certain that it fits the task and that the build was fitted to none of it."""
+        recipe = self.model.recipe
+        metric = None if recipe.gates.accuracy is None else recipe.gates.accuracy.metric
+        said = {
+            "input": recipe.given.model_dump(mode="json"),
+            "task": recipe.task.kind,
+            "scorer": self.scorer.version,
+            "metric": metric,
+        }
 
         def run(_: Mapping[str, Path], out: Path) -> dict[str, Any]:
+            examples = self.rows.examples()
+            if examples.pairs is not None and not self.scorer.takes_pairs:
+                raise RecipeError(
+                    f"gates.accuracy.dataset rates pairs of rows, but what task {recipe.task.kind} answers is of one row",
+                    hint="Use a data set of the kind 'labelled'.",
+                    field="gates.accuracy.dataset",
+                )
+            gate.chosen_metric(metric, self.scorer.metrics(examples))
             self.rows.check_leakage()
             out.write_text("")
-            return {"samples": len(self.rows.examples())}
+            return {"samples": len(examples)}
 
         digest = self.rows.examples_digest()
-        given = {"input": self.model.recipe.given.model_dump(mode="json")}
-        checked = Action("leakage", 1, given, {"data": digest, **self.rows.seen}, run, "", "labelled data is unseen")
+        checked = Action("labelled", 1, said, {"data": digest, **self.rows.seen}, run, "", "labelled data fits, unseen")
         return {"data": digest, "unseen": checked}
+
+    @property
+    def checks(self) -> list[Action]:
+        """What says at once that labelled data won't do, before anything is made of the model."""
+        return [action for action in self.data.values() if isinstance(action, Action)]
 
     @cached_property
     def baseline(self) -> Action:

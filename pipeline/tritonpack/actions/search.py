@@ -12,6 +12,7 @@ from tritonpack.core.runner import Runner
 from tritonpack.core.store import Store
 from tritonpack.engines import ENGINES
 from tritonpack.stages import search, trial
+from tritonpack.stages.lower import with_observations
 from tritonpack.stages.search import Found, Trial, largest_set
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class _Trials:
         self._assessment = assessment
         self._runner = Runner(Store(place.store), place.observer)
         self._names = [group.name for group in rewriting.precision.groups(paths["onnx"])]
+        self._how = cache(lambda: rewriting.precision.studied(paths["onnx"], with_observations(paths, rewriting.how)))
         self._budget = cache(lambda: assessment.budget(paths))
         self._count = 0
 
@@ -100,7 +102,7 @@ class _Trials:
             return trial.figures_from_rewriting(
                 paths,
                 rewriting.precision,
-                replace(rewriting.how, keep=kept),
+                replace(self._how(), keep=kept),
                 engine=ENGINES.get("onnxruntime"),
                 task=model.task,
                 outputs=model.traced.outputs,

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 from tritonpack.core.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tritonpack.core.action import Facts
     from tritonpack.core.observations import Observations
     from tritonpack.core.tensors import Tolerance
+    from tritonpack.precisions._ranges import Range
 
 
 class Calibrator(StrEnum):
@@ -47,6 +49,7 @@ class Rewriting:
         keep: names of the groups (`Group.name`) that stay in floating point.
         calibrator: how ranges follow from histograms.
         smoothing: how far outliers of an activation move into its weights, 0 (none) to 1; None never moves any.
+        ranges: by value, what `Precision.studied` chose; None to choose while rewriting.
     """
 
     observed: Observations | None = None
@@ -54,6 +57,7 @@ class Rewriting:
     keep: frozenset[str] = frozenset()
     calibrator: Calibrator = Calibrator.MINMAX
     smoothing: float | None = None
+    ranges: Mapping[str, Range] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,13 @@ class Precision(Protocol):
 
     def groups(self, onnx: Path) -> list[Group]:
         """What can be left in floating point, in the graph's order; empty if it is all or nothing."""
+
+    def studied(self, onnx: Path, how: Rewriting) -> Rewriting:
+        """The same with everything decided that doesn't depend on what is kept, for those who rewrite often.
+
+        Raises:
+            LoweringError: as `rewrite`.
+        """
 
     def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:
         """Write the graph ``onnx`` in this precision to ``out``; inputs and outputs keep their types.

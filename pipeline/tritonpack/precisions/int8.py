@@ -8,6 +8,7 @@ graph without products has its tables in INT8.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import LoweringError
@@ -41,21 +42,26 @@ class Int8:
         """Products with weights that read one value."""
         return list(groups_of(with_products_alone(onnx).graph).values())
 
+    def studied(self, onnx: Path, how: Rewriting) -> Rewriting:
+        """With the range and the smoothing of every group."""
+        graph = with_products_alone(onnx).graph
+        return replace(how, ranges=_ranges(graph, groups_of(graph), how))
+
     def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:
         """Choose ranges and smoothing by what was observed, and insert the pairs.
 
         Raises:
             LoweringError: nothing was observed, nothing is left to quantize, or a group to keep doesn't exist.
         """
-        if how.observed is None:
-            raise LoweringError("int8: no calibration data", hint="Add calibration: {file: FILE} to the recipe.")
+        if how.ranges is None:
+            _observed(how)
         model = with_products_alone(onnx)
         groups = groups_of(model.graph)
         check_kept(groups.values(), how.keep, "int8")
         if not groups:
             return _tables_alone(model, out)
         chosen = {value: group for value, group in groups.items() if group.name not in how.keep}
-        ranges = _ranges(model.graph, chosen, how.observed, how)
+        ranges = _ranges(model.graph, chosen, how)
         insert_pairs(model, ranges)
         out.write_bytes(model.SerializeToString(deterministic=True))
         kept = [group.name for group in groups.values() if group.name in how.keep]
@@ -63,6 +69,12 @@ class Int8:
 
 
 PRECISION = Int8()
+
+
+def _observed(how: Rewriting) -> Observations:
+    if how.observed is None:
+        raise LoweringError("int8: no calibration data", hint="Add calibration: {file: FILE} to the recipe.")
+    return how.observed
 
 
 def _tables_alone(model: Any, out: Path) -> Facts:
@@ -78,13 +90,17 @@ def _tables_alone(model: Any, out: Path) -> Facts:
     return {"quantized_tables": tables}
 
 
-def _ranges(graph: Any, chosen: Mapping[str, Group], observed: Observations, how: Rewriting) -> dict[str, Range]:
+def _ranges(graph: Any, chosen: Mapping[str, Group], how: Rewriting) -> dict[str, Range]:
     """The range of each value that the chosen groups read.
 
     Raises:
         LoweringError: a value wasn't observed.
     """
     import onnx
+
+    if how.ranges is not None:
+        return {value: how.ranges[value] for value in chosen}
+    observed = _observed(how)
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     products = products_by_value(graph)

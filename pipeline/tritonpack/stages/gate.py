@@ -58,7 +58,8 @@ def check_accuracy(report: Path, *, metric: str | None, max_drop: float, name: s
     value, baseline = figures["value"], figures["fp32"]["value"]
     if value is None or baseline is None or value < baseline - max_drop:
         raise VerificationError(
-            f"{name}: {label} falls from {_text(baseline)} (FP32) to {_text(value)}, more than the {max_drop:g} allowed",
+            f"{name}: {label} falls from {_text(baseline)} (FP32) to {_text(value)}, "
+            f"more than the {max_drop:g} allowed",
             hint="Choose a safer precision for this target, or raise gates.accuracy.max_drop if that is acceptable.",
             metric=label,
             candidate=name,

@@ -1,13 +1,14 @@
 """The largest part of a graph that can be quantized inside a budget.
 
-All groups together are tried first. Each group's damage is measured once, quantized alone. Where not all fit, groups
-are taken by damage for the work that they save, the least first; bisection finds how many of them the budget takes,
-and what it had to leave is tried one by one.
+All groups together are tried first. Each group's damage is measured once, quantized alone, as far as the trials go.
+Where not all fit, groups are taken by damage for the work that they save, the least first; bisection finds how many of
+them the budget takes, and what it had to leave is tried one by one.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from tritonpack.precisions import Group
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,8 @@ def largest_set(
         trials: how many graphs may be measured, of both kinds together.
     """
     search = _Search(groups, measure, damage_of, trials)
-    try:
+    with suppress(_NoTrialLeft):
         search.run()
-    except _NoTrialLeft:
-        pass
     return search.found()
 
 
@@ -131,7 +130,7 @@ class _Search:
     def run(self) -> None:
         """Everything; then the damage of each, bisection over the greedy order, and what was left out one by one."""
         fits = self._is_inside(list(self._gains))
-        order = sorted(self._gains, key=lambda name: self._damage(name) / self._gains[name])
+        order = self._greedy(reserved=0 if fits else len(self._gains).bit_length())
         if fits:
             return
         inside, outside = 0, len(order)
@@ -145,6 +144,17 @@ class _Search:
         for name in order[inside + 1 :]:
             if self._is_inside([*kept, name]):
                 kept.append(name)
+
+    def _greedy(self, reserved: int) -> list[str]:
+        """Groups by damage for the work that they save, the least first.
+
+        Where too few trials are left to measure each group alone and to bisect afterwards, those are measured that
+        save most, and the others come after them.
+        """
+        left = max(0, self._limit - len(self._sets) - reserved)
+        worth = set(sorted(self._gains, key=self._gains.__getitem__, reverse=True)[:left])
+        costs = {name: self._damage(name) / gain for name, gain in self._gains.items() if name in worth}
+        return sorted(self._gains, key=lambda name: costs.get(name, math.inf))
 
     def found(self) -> Found:
         """What the trials so far say."""

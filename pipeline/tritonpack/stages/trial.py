@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tritonpack.stages.lower import with_observations
 from tritonpack.stages.reference import read_reference
 from tritonpack.stages.verify import measured
 
@@ -62,9 +61,9 @@ def figures_from_rewriting(
     """Rewrite the graph and measure it against PyTorch; the metric only where the outputs already agree.
 
     Args:
-        inputs: ``onnx``, ``reference`` and, where the precision uses them, ``observations``.
+        inputs: ``onnx`` and ``reference``.
         precision: does the rewriting.
-        how: what it keeps.
+        how: what it keeps; `Precision.studied`.
         engine: runs the result.
         task: compares two outputs.
         outputs: the graph's outputs.
@@ -80,7 +79,7 @@ def figures_from_rewriting(
     """
     with TemporaryDirectory() as folder:
         lowered = Path(folder, "lowered.onnx")
-        precision.rewrite(inputs["onnx"], lowered, with_observations(inputs, how))
+        precision.rewrite(inputs["onnx"], lowered, how)
         session = engine.open(lowered)
     cases = read_reference(inputs["reference"])
     found = measured(

@@ -69,9 +69,11 @@ class Scorer(Protocol):
 
     Args:
         version: raised when `scores` or a metric would give something else.
+        takes_pairs: whether what is labelled may be pairs of rows, not only rows.
     """
 
     version: int
+    takes_pairs: bool
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """The metrics that fit the data, by name, the usual one first.

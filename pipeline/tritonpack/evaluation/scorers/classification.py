@@ -32,6 +32,7 @@ class ClassificationScorer:
     """Scores ``labels, scores (1, k)``, best first."""
 
     version = 1
+    takes_pairs = False
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Those of classes for names, those of numbers for fractions; both for whole numbers, which may be either.

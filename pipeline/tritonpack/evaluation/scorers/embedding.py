@@ -35,6 +35,7 @@ class EmbeddingScorer:
     """Scores ``embedding (1, d)``."""
 
     version = 1
+    takes_pairs = True
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Correlations where ratings differ, ROC-AUC where they are 0 and 1, retrieval where they are grades.

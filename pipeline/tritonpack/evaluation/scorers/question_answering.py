@@ -32,6 +32,7 @@ class QuestionAnsweringScorer:
     """Scores the first of ``answers (1, k)``; an empty one says that the document has none."""
 
     version = 1
+    takes_pairs = False
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Means over the questions.

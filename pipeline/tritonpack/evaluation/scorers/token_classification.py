@@ -29,6 +29,7 @@ class TokenClassificationScorer:
     """Scores ``labels, starts, ends (1, n)`` of which ``counts (1, 1)`` are entities."""
 
     version = 1
+    takes_pairs = False
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Of spans over all texts together (micro), and of texts whose spans are all right.
