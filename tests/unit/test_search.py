@@ -58,6 +58,13 @@ def test_where_everything_fits_one_set_says_so_and_each_damage_is_told():
     assert [layer.damage for layer in answer.layers] == [1, 2, 3]
 
 
+def test_where_everything_fits_damages_are_told_as_far_as_trials_go():
+    graph = Graph({"a": 1, "b": 2, "c": 3}, budget=6)
+    answer = found(graph, trials=3, works={"a": 1, "b": 3, "c": 2})
+    assert (answer.met, answer.trials, quantized(answer)) == (True, 3, "abc")
+    assert [layer.damage for layer in answer.layers] == [None, 2, 3]
+
+
 def test_bisection_finds_the_largest_prefix_of_the_harmless():
     graph = Graph({name: 2**place for place, name in enumerate(NAMES)}, budget=2**5 - 1)
     answer = found(graph)
@@ -108,16 +115,29 @@ def test_a_graph_that_isnt_finite_is_never_the_nearest():
 
 @pytest.mark.parametrize(
     ("trials", "sets", "alone"),
-    [(1, ["abcd"], ""), (3, ["abcd"], "ab"), (5, ["abcd"], "abcd"), (6, ["abcd", "ab"], "abcd"),
-     (7, ["abcd", "ab", "abc"], "abcd"), (100, ["abcd", "ab", "abc"], "abcd")],
+    [(1, ["abcd"], ""), (2, ["abcd", "ab"], ""), (4, ["abcd", "ab", "abc"], ""), (6, ["abcd", "ad", "a", "ab"], "da"),
+     (7, ["abcd", "ab", "abd", "abc"], "dab"), (8, ["abcd", "ab", "abc"], "dabc"),
+     (100, ["abcd", "ab", "abc"], "dabc")],
 )  # fmt: skip
 def test_no_more_trials_are_taken_than_are_allowed(trials, sets, alone):
     graph = Graph({"a": 1, "b": 2, "c": 3, "d": 9}, budget=6)
-    answer = found(graph, trials=trials)
-    assert (graph.sets, "".join(graph.alone)) == (sets, alone)
+    answer = found(graph, trials=trials, works={"a": 12, "b": 11, "c": 10, "d": 13})
+    assert graph.sets == sets
+    assert sorted(graph.alone) == sorted(alone)
     assert answer.trials == len(sets) + len(alone) <= trials
     assert answer.met is (len(sets) > 1)
-    assert quantized(answer) == (sets[-1] if answer.met else "")
+
+
+def test_a_graph_of_more_groups_than_trials_is_searched_too():
+    """Of a hundred groups the ten that cost something save most, so that they are measured; they are left out."""
+    costs = {f"g{number}": 10.0 if number < 10 else 1e-3 for number in range(100)}
+    works = {name: 50 if cost == 10 else 10 for name, cost in costs.items()}
+    graph = Graph(costs, budget=1)
+    answer = found(graph, trials=64, works=works)
+    assert answer.met
+    assert answer.trials <= 64
+    assert not {layer.name for layer in answer.layers if layer.quantized} & {f"g{number}" for number in range(10)}
+    assert sum(layer.quantized for layer in answer.layers) > 30
 
 
 def test_no_set_is_measured_twice():
