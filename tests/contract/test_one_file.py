@@ -117,6 +117,9 @@ class Labelled:
     def groups(self, onnx):
         return [Group("first", ("one", "two"), 30), Group("second", ("three",), 10)]
 
+    def studied(self, onnx, how):
+        return how
+
     def rewrite(self, onnx, out, how):
         import onnx as package
 
@@ -187,6 +190,7 @@ from tritonpack.evaluation.scorers import Scores
 
 class Loudness:
     version = 1
+    takes_pairs = False
 
     def metrics(self, examples):
         return {"order": lambda scores: float(np.corrcoef(scores.columns["heard"], scores.columns["meant"])[0, 1])}

@@ -12,7 +12,7 @@ import torch
 from tiny_bert import tiny_model, vocabulary, write_bert, write_tokenizer
 
 from tritonpack import actions
-from tritonpack.core.errors import ExportError, RecipeError, UnsupportedError
+from tritonpack.core.errors import ExportError, RecipeError
 from tritonpack.core.model import RaggedAxis
 from tritonpack.engines import ENGINES
 from tritonpack.families import Family
@@ -241,31 +241,40 @@ def test_sounds_of_any_length_and_windows_build(fresh, window):
 
 
 @pytest.mark.parametrize(
-    ("task", "what"),
+    ("task", "given", "words", "field"),
     [
-        ({"kind": "classification", "labels": ["up", "down"]}, "classification of text"),
-        ({"kind": "embedding"}, "embedding of waveform"),
+        (
+            {"kind": "classification", "labels": ["up", "down"]},
+            {"kind": "text"},
+            "dataset rates pairs of rows, but task classification answers each row",
+            "gates.accuracy.dataset",
+        ),
+        (
+            {"kind": "embedding"},
+            {"kind": "waveform", "sampling_rate": 8000},
+            r"dataset: 'waveform' holds texts, and input waveform takes numbers",
+            "gates.accuracy.dataset",
+        ),
     ],
+    ids=["classification of texts", "embedding of sounds"],
 )
-def test_an_accuracy_gate_that_cant_be_measured_stops_the_build(fresh, task, what):
-    """It is no gate if it is left out silently."""
+def test_an_accuracy_gate_that_cant_be_measured_stops_the_build(fresh, task, given, words, field):
+    """It is no gate if it is left out silently; and nothing is exported for it."""
     (fresh.root / "listener_of_a_test.py").write_text(LISTENER)
     write_tokenizer(fresh.root)
-    waveform = {"input": {"kind": "waveform", "sampling_rate": 8000}} if "waveform" in what else {}
-    with pytest.raises(
-        UnsupportedError, match=rf"rated pairs measure embeddings of texts, and this is {what}$"
-    ) as error:
+    with pytest.raises(RecipeError, match=words) as error:
         fresh.build(
             "cpu",
             source={"kind": "python_module", "factory": "listener_of_a_test:build", "tokenizer": "."},
             task=task,
+            input=given,
             targets=CPU,
             calibration=None,
             gates={"accuracy": {"dataset": {"kind": "lee"}, "max_drop": 0.01}},
-            **waveform,
         )
-    assert error.value.context["field"] == "gates.accuracy"
+    assert error.value.context["field"] == field
     assert not fresh.repository.exists()
+    assert not (fresh.store / "actions").exists()
 
 
 def test_a_family_that_adapts_its_models_otherwise_exports_anew(fresh, monkeypatch):

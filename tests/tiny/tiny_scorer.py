@@ -11,6 +11,7 @@ class LabelScorer:
     """The best label of `labels (1, k)` against an expected one, with its score as the loss."""
 
     version = 1
+    takes_pairs = False
 
     def metrics(self, examples):
         del examples

@@ -71,7 +71,7 @@ class Assessment:
             examples = self.rows.examples()
             if examples.pairs is not None and not self.scorer.takes_pairs:
                 raise RecipeError(
-                    f"gates.accuracy.dataset rates pairs of rows, but what task {recipe.task.kind} answers is of one row",
+                    f"gates.accuracy.dataset rates pairs of rows, but task {recipe.task.kind} answers each row",
                     hint="Use a data set of the kind 'labelled'.",
                     field="gates.accuracy.dataset",
                 )

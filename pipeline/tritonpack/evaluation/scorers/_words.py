@@ -25,6 +25,7 @@ class WordScorer:
     """
 
     version = 1
+    takes_pairs = False
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Over all places: whether the best word is right, and one over the right word's rank (0 if not answered).
