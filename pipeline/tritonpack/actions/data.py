@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tritonpack.evaluation import Examples
     from tritonpack.evaluation.datasets import DatasetOptions
     from tritonpack.recipe import CalibrationSpec, Recipe
+
+
+_LABELLED = "labelled"
 
 
 class Rows:
@@ -129,9 +133,12 @@ class Rows:
         return digest_of_file(file)
 
     def _requests(self, spec: CalibrationSpec, field: str) -> list[Tensors]:
-        if spec.dataset is None:
+        dataset = spec.dataset
+        if dataset is None and Path(str(spec.file)).suffix == ".jsonl":
+            dataset = DATASETS.get(_LABELLED).options(kind=_LABELLED, file=spec.file, label=None)
+        if dataset is None:
             return self._input.requests_from_file(path_from_location(str(spec.file), self.recipe.folder))
-        return requests_from_examples(self._read(spec.dataset, field), self._names)
+        return requests_from_examples(self._read(dataset, field), self._names)
 
     def _read(self, dataset: DatasetOptions, field: str) -> Examples:
         """A data set, its columns of the kind that the input takes."""

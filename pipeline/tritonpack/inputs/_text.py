@@ -106,10 +106,14 @@ def requests_from_lines(file: Path, names: list[str]) -> list[Tensors]:
     """Read requests of one row, ``(1, 1)`` bytes by name.
 
     Raises:
-        SourceError: a line has another number of columns.
+        SourceError: the file isn't UTF-8, or a line has another number of columns.
     """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file} isn't UTF-8: {error}", hint="Save it in UTF-8, a row a line.") from error
     requests = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         columns = [line.strip()] if len(names) == 1 else line.split("\t")
