@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from tritonpack.core.observations import Observations, write_observations
+from tritonpack.core.observations import Observations
 from tritonpack.core.tensors import TensorSpec, Tolerance
 from tritonpack.precisions import Rewriting
 from tritonpack.stages.reference import Case, write_reference
@@ -45,12 +45,12 @@ class Engine:
         return {"vectors": EXPECTED + np.float32(self.noise) * np.sign(EXPECTED[::-1])}
 
 
-def figures(tmp_path, engine, budget=None, how=None, **inputs):
+def figures(tmp_path, engine, budget=None, how=None):
     precision = Precision()
     (tmp_path / "onnx").write_text("graph")
     write_reference([Case({"x": np.zeros((6, 1))}, {}, {"vectors": EXPECTED})], tmp_path / "reference")
     facts = figures_from_rewriting(
-        {"onnx": tmp_path / "onnx", "reference": tmp_path / "reference", **inputs},
+        {"onnx": tmp_path / "onnx", "reference": tmp_path / "reference"},
         precision,
         how or Rewriting(),
         engine=engine,
@@ -114,17 +114,12 @@ def test_a_metric_that_is_no_number_is_no_pass():
     assert budget(max_drop=1)[0].violation(math.nan) == "spearman falls from 0.8000 to nan, more than 1"
 
 
-def test_the_graph_keeps_what_the_search_says_and_knows_what_was_observed(tmp_path):
-    write_observations(Observations(7), tmp_path / "observations")
+def test_the_graph_is_rewritten_as_the_search_says(tmp_path):
     engine = Engine(0)
-    how = Rewriting(keep=frozenset({"layer.1", "layer.0"}), smoothing=0.5)
-    _, precision = figures(tmp_path, engine, how=how, observations=tmp_path / "observations")
+    how = Rewriting(observed=Observations(7), keep=frozenset({"layer.1", "layer.0"}), smoothing=0.5)
+    _, precision = figures(tmp_path, engine, how=how)
     assert engine.opened == ["graph without layer.0,layer.1"]
-    assert (precision.how.observed.rows, precision.how.smoothing) == (7, 0.5)
-
-
-def test_without_observations_a_precision_gets_none(tmp_path):
-    assert figures(tmp_path, Engine(0))[1].how.observed is None
+    assert precision.how is how
 
 
 def test_only_the_figures_stay(tmp_path):
