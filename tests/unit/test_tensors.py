@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tritonpack.core.tensors import Agreement, TensorSpec, Tolerance, agreement_of
+from tritonpack.core.tensors import Agreement, TensorSpec, Tolerance, agreement_of, score_agreement_of
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 ARRAYS = arrays(np.float32, array_shapes(min_dims=1, max_dims=3, max_side=4), elements=FLOATS)
@@ -85,3 +85,32 @@ def test_tightened_replaces_only_what_is_given():
     own = Tolerance(max_abs_error=1e-4, min_cosine=0.9)
     assert own.tightened(min_cosine=0.99, mean_cosine=None) == Tolerance(1e-4, 0.99, None)
     assert own.tightened(max_abs_error=None, min_cosine=None, mean_cosine=None) == own
+
+
+def test_rows_of_one_length_have_their_cosine_as_score_agreement():
+    rng = np.random.default_rng(0)
+    rows, others = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in rng.normal(size=(2, 20, 5)))
+    usual, of_scores = agreement_of(rows, others), score_agreement_of(rows, others)
+    assert of_scores.min_cosine == pytest.approx(usual.min_cosine)
+    assert of_scores.mean_cosine == pytest.approx(usual.mean_cosine)
+    assert of_scores.worst_row == usual.worst_row
+
+
+def test_scores_about_zero_may_point_elsewhere_and_large_ones_may_not_grow():
+    reference = np.array([[4.0, -4.0], [3.0, -3.0], [0.01, -0.01]])
+    turned, grown = reference.copy(), reference * 2
+    turned[2] = [-0.01, 0.01]
+    assert agreement_of(reference, turned).min_cosine == pytest.approx(-1)
+    assert score_agreement_of(reference, turned).min_cosine > 0.9999
+    assert agreement_of(reference, grown).min_cosine == pytest.approx(1)
+    assert score_agreement_of(reference, grown).min_cosine == pytest.approx(0.5)
+    assert score_agreement_of(reference, grown).worst_row == 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_scores_that_arent_finite_agree_with_nothing(bad):
+    reference = np.array([[4.0, -4.0], [3.0, -3.0]])
+    candidate = reference.copy()
+    candidate[1, 0] = bad
+    assert score_agreement_of(reference, candidate).min_cosine == -1
+    assert score_agreement_of(np.zeros((2, 2)), np.zeros((2, 2))).min_cosine == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -89,6 +89,28 @@ def agreement_of(reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
         min_cosine=float(cosine.min()),
         mean_cosine=float(cosine.mean()),
         worst_row=int(cosine.argmin()),
+    )
+
+
+def score_agreement_of(reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
+    """Compare rows of scores ``(..., d)``, whose size says as much as their direction.
+
+    A few scores about zero point anywhere: their cosine is lost to a rounding that changes no answer. So in place of
+    each cosine stands ``1 - e**2 / 2``, where ``e`` is the row's error by its length or, if that is greater, by the
+    median row's. For rows of one length, as embeddings are, it is the cosine.
+    """
+    agreement = agreement_of(reference, candidate)
+    expected = np.asarray(reference, dtype=np.float64).reshape(-1, reference.shape[-1])
+    actual = np.asarray(candidate, dtype=np.float64).reshape(-1, reference.shape[-1])
+    finite = np.isfinite(expected).all(axis=1) & np.isfinite(actual).all(axis=1)
+    expected, actual = np.where(finite[:, None], expected, 0.0), np.where(finite[:, None], actual, 0.0)
+    lengths = np.linalg.norm(expected, axis=1)
+    scale = np.maximum(lengths, np.median(lengths))
+    errors = np.linalg.norm(actual - expected, axis=1)
+    relative = np.divide(errors, scale, out=np.where(errors > 0, np.inf, 0.0), where=scale > 0)
+    alike = np.where(finite, np.maximum(1 - relative**2 / 2, -1.0), -1.0)
+    return replace(
+        agreement, min_cosine=float(alike.min()), mean_cosine=float(alike.mean()), worst_row=int(alike.argmin())
     )
 
 

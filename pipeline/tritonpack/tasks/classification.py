@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from tritonpack.core.tensors import TensorSpec
+from tritonpack.core.tensors import Agreement, TensorSpec, score_agreement_of
 from tritonpack.tasks import Answer, TaskOptions
 from tritonpack.tasks._head import Head, labels_of, logits_of, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from tritonpack.core.model import ModelTraits
 
@@ -35,7 +37,7 @@ class ClassificationOptions(TaskOptions):
 class Classification(Head):
     """``labels (batch, k) BYTES, scores (batch, k) float32``, the best first."""
 
-    version = 1
+    version = 2
     options = ClassificationOptions
     inputs = ("text", "text_pair", "two_texts", "waveform")
     auto_class = "AutoModelForSequenceClassification"
@@ -50,6 +52,11 @@ class Classification(Head):
         """The model's ``logits``, or the tensor that a plain module returns."""
         del options, model
         return wrapped(module, inputs, lambda module, tensors: logits_of(module(**tensors)))
+
+    def agreement(self, reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
+        """Of a single score as every task; of several by how far they are off, since two have hardly a direction."""
+        one = reference.shape[-1] == 1
+        return super().agreement(reference, candidate) if one else score_agreement_of(reference, candidate)
 
     def answer(self, options: ClassificationOptions, model: ModelTraits) -> Answer:
         """Labels and scores."""
