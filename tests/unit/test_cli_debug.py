@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from tritonpack.cli.debug import debug
+from tritonpack.cli import cli
 from tritonpack.core.errors import ConfigurationError
 from tritonpack.core.tensors import Tolerance
 from tritonpack.debugging._difference import Difference
@@ -57,7 +57,7 @@ def run(monkeypatch):
         monkeypatch.setitem(sys.modules, "tritonpack.assess", SimpleNamespace(debug=fake))
         recipe = SimpleNamespace(load_recipe=lambda _path: SimpleNamespace(name="tiny"))
         monkeypatch.setitem(sys.modules, "tritonpack.recipe", recipe)
-        ended = CliRunner().invoke(debug, ["tiny.yaml", *arguments], catch_exceptions=False)
+        ended = CliRunner().invoke(cli, ["debug", "tiny.yaml", *arguments], catch_exceptions=False)
         return " ".join(ended.output.split()), asked
 
     return call

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import tritonpack.assess
 import tritonpack.endpoint
 import tritonpack.recipe
+from tritonpack.cli import cli
 from tritonpack.cli.errors import errors
 from tritonpack.cli.evaluate import evaluate
 from tritonpack.core.errors import StoreError, UnsupportedError
@@ -99,7 +100,7 @@ def call(monkeypatch):
         monkeypatch.setattr(tritonpack.assess, "evaluate", noted(evaluation))
         monkeypatch.setattr(tritonpack.assess, "evaluate_served", noted(evaluation))
         monkeypatch.setattr(tritonpack.assess, "errors", noted(ERRORS))
-        result = CliRunner().invoke(command, ["tiny.yaml", *map(str, options)])
+        result = CliRunner().invoke(cli, [command.name, "tiny.yaml", *map(str, options)])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return SimpleNamespace(code=result.exit_code, out=result.stdout, error=result.stderr, asked=asked)

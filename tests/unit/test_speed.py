@@ -1,4 +1,4 @@
-"""A precision must pay: what is measured, and what is said of it. No figure here is a real time."""
+"""A precision must pay: what is measured, and what is said of it. No time here is a real one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from tritonpack.core.errors import VerificationError
 from tritonpack.core.model import RaggedAxis
+from tritonpack.stages import speed
 from tritonpack.stages.reference import Case, write_reference
-from tritonpack.stages.speed import check_speed, speed_from_engines
 
 AXIS = RaggedAxis("sequence", "attention_mask", {"input_ids": 0, "attention_mask": 0}, 48)
 FOUND = {"speedup": 0.801, "quartiles": [0.7, 0.9], "baseline_s": 0.0204, "candidate_s": 0.0255, "rows": 12}
@@ -18,7 +18,7 @@ FOUND = {"speedup": 0.801, "quartiles": [0.7, 0.9], "baseline_s": 0.0204, "candi
 
 def checked(tmp_path, least, **changes):
     (tmp_path / "speed").write_text(json.dumps(FOUND | changes))
-    return check_speed(
+    return speed.check_speed(
         {"speed": tmp_path / "speed"}, least=least, name="onnxruntime int8", safer="fp16", out=tmp_path / "out"
     )
 
@@ -44,21 +44,26 @@ def test_what_pays_is_reported(tmp_path, speedup, least):
 
 
 class Engine:
-    """Says which file was asked what, in which order."""
+    """Says which file was asked what, in which order; a clock of its own goes by the seconds that each takes."""
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self, **seconds):
+        self.seconds = {"baseline": 0.004, "candidate": 0.002} | seconds
+        self.asked, self.now = [], 0.0
 
     def open(self, path):
-        return Session(path.name, self.asked)
+        return Session(path.name, self)
+
+    def perf_counter(self):
+        return self.now
 
 
 class Session:
-    def __init__(self, name, asked):
-        self.name, self.asked = name, asked
+    def __init__(self, name, engine):
+        self.name, self.engine = name, engine
 
     def run(self, inputs):
-        self.asked.append((self.name, inputs))
+        self.engine.asked.append((self.name, inputs))
+        self.engine.now += self.engine.seconds[self.name]
         return {}
 
 
@@ -68,37 +73,70 @@ def case(rows, length):
     return Case(inputs, {"sequence": np.full(rows, length)}, {"out": np.zeros((rows, 1), np.float32)})
 
 
-def measured(tmp_path, cases):
-    write_reference(cases, tmp_path / "reference")
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    def measure(cases, engine):
+        write_reference(cases, tmp_path / "reference")
+        monkeypatch.setattr(speed, "time", engine)
+        facts = speed.speed_from_engines(
+            tmp_path / "candidate",
+            tmp_path / "baseline",
+            tmp_path / "reference",
+            engine=engine,
+            axes=[AXIS],
+            out=tmp_path / "out",
+        )
+        assert json.loads((tmp_path / "out").read_text()) == facts
+        return facts
+
+    return measure
+
+
+def test_the_facts_are_a_ratio_its_spread_and_both_times(measured):
+    facts = measured([case(3, 4), case(2, 9)], Engine())
+    assert facts == {
+        "speedup": pytest.approx(2),
+        "quartiles": [pytest.approx(2), pytest.approx(2)],
+        "baseline_s": pytest.approx(0.008),
+        "candidate_s": pytest.approx(0.004),
+        "rows": 5,
+        "rounds": 15,
+    }
+
+
+def test_one_round_that_was_disturbed_changes_nothing(measured):
     engine = Engine()
-    facts = speed_from_engines(
-        tmp_path / "candidate",
-        tmp_path / "baseline",
-        tmp_path / "reference",
-        engine=engine,
-        axes=[AXIS],
-        out=tmp_path / "out",
-    )
-    assert json.loads((tmp_path / "out").read_text()) == facts
-    return facts, engine.asked
+    disturbed = iter([engine.seconds] * 64)
+
+    class Disturbed(Session):
+        def run(self, inputs):
+            super().run(inputs)
+            if self.name == "candidate" and next(disturbed, None) is None:
+                self.engine.now += 3
+
+    engine.open = lambda path: Disturbed(path.name, engine)
+    facts = measured([case(3, 4)] * 4, engine)
+    assert facts["speedup"] == pytest.approx(2)
 
 
-def test_the_facts_are_a_ratio_its_spread_and_both_times(tmp_path):
-    facts, asked = measured(tmp_path, [case(3, 4), case(2, 9)])
-    assert set(facts) == {"speedup", "quartiles", "baseline_s", "candidate_s", "rows", "rounds"}
-    assert facts["rows"] == 5
-    assert len(asked) > 2 * 2 * facts["rounds"]  # those before it warms up don't count
-    assert facts["baseline_s"] > 0
-    assert facts["candidate_s"] > 0
-    low, high = facts["quartiles"]
-    assert 0 < low <= facts["speedup"] <= high
+def test_both_take_turns_on_the_same_flat_rows(measured):
+    engine = Engine()
+    measured([case(3, 4), case(2, 9)], engine)
+    names = [name for name, _ in engine.asked]
+    warm, rounds = names[:3], names[3:]
+    assert warm == ["baseline"] * 3
+    assert rounds == ["baseline", "baseline", "candidate", "candidate"] * 17
+    first, second, *others = (inputs for _, inputs in engine.asked[3:7])
+    assert first["input_ids"].tolist() == list(range(1, 13))
+    assert second["sequence_length"].ravel().tolist() == [9, 9]
+    for one, other in zip((first, second), others, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_both_take_turns_on_the_same_flat_rows(tmp_path):
-    _, asked = measured(tmp_path, [case(3, 4), case(2, 9)])
-    names = [name for name, _ in asked]
-    assert names == ["baseline", "baseline", "candidate", "candidate"] * (len(asked) // 4)
-    assert asked[0][1]["input_ids"].tolist() == list(range(1, 13))
-    assert asked[1][1]["sequence_length"].ravel().tolist() == [9, 9]
-    for one, other in zip(asked[:2], asked[2:4], strict=True):
-        assert all(np.array_equal(one[1][name], other[1][name]) for name in one[1])
+def test_of_many_rows_that_take_long_some_are_enough_the_shortest_and_the_longest_among_them(measured):
+    engine = Engine(baseline=0.2, candidate=0.4)
+    facts = measured([case(1, length) for length in range(1, 12)], engine)
+    lengths = {int(inputs["sequence_length"][0, 0]) for name, inputs in engine.asked if name == "candidate"}
+    assert lengths == {1, 6, 11}
+    assert facts["rows"] == 3
+    assert facts["speedup"] == pytest.approx(0.5)
