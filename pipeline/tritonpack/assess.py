@@ -174,7 +174,7 @@ class _Bench:
         assessment = self._workshop.assessment
         candidate = self.candidate(target)
         scored = assessment.score(candidate)
-        self._runner.run([scored, candidate.compiled])
+        self._runner.run([*assessment.checks, scored, candidate.compiled])
         speedup = None
         if candidate.executable and spec.precision != FP32:
             speed = assessment.speed(candidate, self._workshop.candidate(target, FP32))
@@ -194,7 +194,7 @@ class _Bench:
 
     def score_of_served(self, client: Client, url: str) -> TargetScore:
         assessment = self._workshop.assessment
-        self._runner.run([assessment.baseline])
+        self._runner.run([*assessment.checks, assessment.baseline])
         rows = self._workshop.model.rows
         answers = predictions_from_client(client, self.recipe.name, rows.example_requests())
         report = report_from_predictions(
@@ -209,7 +209,7 @@ class _Bench:
         assessment = self._workshop.assessment
         candidate = self.candidate(target)
         predictions, rows = assessment.predictions(candidate), self._workshop.model.rows
-        self._runner.run([assessment.baseline, predictions])
+        self._runner.run([*assessment.checks, assessment.baseline, predictions])
         return errors_from_predictions(
             self._runner.artifact(predictions),
             self._runner.artifact(assessment.baseline),

@@ -355,11 +355,12 @@ def test_evaluate_measures_every_target_and_tells_what_cant_be(project):
     assert "doesn't run precision int8_dynamic" in document["refused"]["bad"]
 
 
-def test_evaluate_and_errors_need_labelled_data(project):
-    for verb in ("evaluate", "errors"):
-        result = project.run(verb)
-        assert result.returncode == 2
-        assert "gates.accuracy: missing, so there is no labelled data to evaluate on" in " ".join(result.stderr.split())
+@pytest.mark.parametrize("verb", ["evaluate", "errors"])
+def test_without_labelled_data_nothing_is_measured_nor_made(fresh, verb):
+    result = fresh.run(verb)
+    assert result.returncode == 2
+    assert "gates.accuracy: missing, so there is no labelled data to evaluate on" in " ".join(result.stderr.split())
+    assert not (fresh.store / "actions").exists()
 
 
 def test_bfloat16_compiles_for_tensorrt_and_is_verified_before(project):
