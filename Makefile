@@ -2,13 +2,14 @@
 # make test   sets everything up and runs the tests (no GPU, no Docker)
 # make conformance  every family and task through the server, against transformers: docs/conformance.md
 # make zoo    real weights from packages: the task's metric, of PyTorch and served
+# make precision  real models in every precision: metric, cosine, size, speed, layers kept: docs/precision.md
 # make check  linters, types, import rules, documentation
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check conformance zoo test-docker format bench schema clean
+.PHONY: demo test check conformance zoo precision test-docker format bench schema clean
 
 demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
@@ -31,6 +32,11 @@ zoo: $(READY)
 	$(BIN)/python recipes/zoo/train.py sentiment intent pairs qa
 	$(BIN)/pytest -m zoo tests/integration/test_zoo.py
 	$(BIN)/python recipes/zoo/measure.py --repository build/zoo_repository --report docs/zoo.md
+
+precision: $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/zoo.txt
+	$(BIN)/python recipes/zoo/train.py sentiment pairs qa
+	$(BIN)/python recipes/zoo/precision.py --report docs/precision.md
 
 test-docker: $(READY)
 	TRITONPACK_REQUIRE_DOCKER=1 $(BIN)/pytest -m docker tests/docker
