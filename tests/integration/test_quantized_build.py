@@ -1,4 +1,4 @@
-"""Precisions that have to be good enough: searches, gates, fallbacks, compressions, and what measures them."""
+"""Precisions that have to be good enough: searches, gates, fallbacks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import onnx
 import pytest
-from tiny_bert import text_of
+from tiny_bert import accuracy_gate, text_of, unlabelled
 
 from tritonpack.api import build
 from tritonpack.core.errors import RecipeError, SourceError, VerificationError
@@ -17,22 +17,6 @@ INT8 = {"engine": "onnxruntime", "precision": "int8"}
 FALLING = {**INT8, "fallback": ["int8_dynamic", "fp32"]}
 # FP32 keeps it, and neither kind of INT8 does.
 STRICT = {"parity": {"small": {"min_cosine": 0.9999999}}}
-
-
-def write_pairs(folder, count=40):
-    """Pairs of texts that are none of the calibration's, rated by the words that they share."""
-    pairs = []
-    for number in range(count):
-        sides = text_of(200 + number), text_of(300 + 2 * number)
-        left, right = (set(side.split()) for side in sides)
-        pairs.append({"left": sides[0], "right": sides[1], "rating": round(len(left & right) / len(left | right), 3)})
-    path = folder / "pairs.jsonl"
-    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
-    return path
-
-
-def accuracy(folder, max_drop=0.05):
-    return {"dataset": {"kind": "rated_pairs", "file": str(write_pairs(folder))}, "max_drop": max_drop}
 
 
 def quantized(project, *, target=INT8, **gates):
@@ -63,7 +47,7 @@ def outcomes(result):
 
 def test_a_search_keeps_in_floating_point_what_the_gates_dont_let_go(project):
     whole = quantized(project)
-    gates = {"accuracy": accuracy(project.root), "parity": {"small": {"min_cosine": between(whole)}}}
+    gates = {"accuracy": accuracy_gate(project.root), "parity": {"small": {"min_cosine": between(whole)}}}
     result = quantized(project, **gates)
     found = facts_of(result, "search")
     chosen = {layer["name"] for layer in found["layers"] if layer["quantized"]}
@@ -177,20 +161,17 @@ def test_a_search_is_told_to_people(project):
 
 def test_an_accuracy_gate_refuses_where_parity_doesnt(project):
     """INT8 moves the metric by something; a budget below nothing can't be kept."""
-    whole = quantized(project, accuracy=accuracy(project.root, max_drop=1))
+    whole = quantized(project, accuracy=accuracy_gate(project.root, max_drop=1))
     gate = whole.targets[0].verification[-1]
     assert gate["max_drop"] == 1
-    labelled = project.root / "rows.jsonl"
-    labelled.write_text("\n".join(json.dumps({"text": text_of(row)}) for row in range(500, 520)), encoding="utf-8")
-    dataset = {"kind": "labelled", "file": str(labelled), "label": None}
     with pytest.raises(VerificationError) as error:
-        quantized(project, accuracy={"dataset": dataset, "max_drop": 1e-9})
+        quantized(project, accuracy={"dataset": unlabelled(project.root), "max_drop": 1e-9})
     assert "cosine falls from 1.0000 to " in error.value.message
     assert "none of " in error.value.message
 
 
 def test_a_metric_that_doesnt_fit_stops_before_anything_is_made(fresh):
-    gate = {**accuracy(fresh.root), "metric": "acuracy"}
+    gate = {**accuracy_gate(fresh.root), "metric": "acuracy"}
     with pytest.raises(RecipeError, match=r"gates\.accuracy\.metric: 'acuracy' doesn't fit.*spearman, pearson"):
         fresh.build("fp32", gates={"accuracy": gate})
     assert not (fresh.store / "actions").exists()
@@ -236,7 +217,7 @@ def test_calibration_on_next_to_nothing_is_refused(project, texts, words):
 
 
 def test_calibration_on_what_the_gate_asks_is_refused(project):
-    gates = {"accuracy": accuracy(project.root)}
+    gates = {"accuracy": accuracy_gate(project.root)}
     rows = [json.loads(line) for line in (project.root / "pairs.jsonl").read_text().splitlines()]
     texts = [row[side] for row in rows for side in ("left", "right")]
     (project.root / "asked.txt").write_text("\n".join(texts), encoding="utf-8")
@@ -255,112 +236,6 @@ def test_a_calibration_data_set_without_the_inputs_column_is_refused(project):
     named = {**dataset, "columns": {"text": "review"}}
     result = project.build("int8", calibration={"dataset": named, "samples": 8})
     assert facts_of(result, "calibration")["samples"] == 8
-
-
-def compressed(project, *steps, **changes):
-    return project.build("fp32", compress=list(steps), **changes)
-
-
-def engine_of(project, version=1):
-    return onnx.load(project.repository / "tiny_encoder" / str(version) / "fp32.onnx")
-
-
-def weights_of(model):
-    """The matrices of products by name."""
-    names = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
-    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    return {name: tensors[name] for name in names & tensors.keys()}
-
-
-def test_a_pruned_model_builds(project):
-    result = compressed(project, {"kind": "prune", "sparsity": 0.5})
-    assert [report["status"] for report in result.targets[0].verification] == ["verified"] * 4
-    facts = facts_of(result, "compress")
-    assert facts["parameters_after"] == facts["parameters_before"]
-    weights = weights_of(engine_of(project))
-    assert len(weights) == 12
-    for weight in weights.values():
-        assert (weight == 0).mean() == pytest.approx(0.5, abs=0.01)
-    again = compressed(project, {"kind": "prune", "sparsity": 0.5})
-    assert outcomes(again) == {"hit"}
-
-
-def test_a_distilled_and_pruned_model_builds(project):
-    steps = ({"kind": "distill", "layers": 1, "steps": 4}, {"kind": "prune", "pattern": "2:4"})
-    result = compressed(project, *steps, training=project.document["calibration"])
-    assert [report["status"] for report in result.targets[0].verification] == ["verified"] * 4
-    stages = [step["stage"] for step in result.targets[0].lineage]
-    assert stages.count("compress") == 2
-    assert "training" in stages
-    assert facts_of(result, "compress")["parameters_after"] < facts_of(result, "compress")["parameters_before"]
-    weights = weights_of(engine_of(project))
-    assert len(weights) == 6
-    assert all((weight.T.reshape(-1, 4) == 0).sum(axis=1).min() == 2 for weight in weights.values())
-
-
-def test_training_without_rows_is_refused(project):
-    with pytest.raises(RecipeError, match="training: missing, but `compress` learns from unlabelled rows"):
-        compressed(project, {"kind": "distill", "layers": 1, "steps": 4})
-    assert not project.repository.exists()
-
-
-def test_a_compressed_model_is_held_against_the_model_as_it_came(project):
-    rows = project.root / "rows.jsonl"
-    rows.write_text("\n".join(json.dumps({"text": text_of(row)}) for row in range(500, 520)), encoding="utf-8")
-    dataset = {"kind": "labelled", "file": str(rows), "label": None}
-    steps = [{"kind": "distill", "layers": 1, "steps": 0}]
-    with pytest.raises(VerificationError, match=r"onnxruntime fp32: cosine falls from 1\.0000 \(FP32\) to 0\."):
-        compressed(project, *steps, gates={"accuracy": {"dataset": dataset, "max_drop": 1e-4}})
-    assert not project.repository.exists()
-
-
-def test_evaluate_errors_and_debug_say_what_the_targets_are_worth(project):
-    project.recipe(gates={"accuracy": accuracy(project.root)})
-    document = project.document_of("evaluate", "--target", "int8", "--precision", "int8_dynamic")
-    assert (document["recipe"], document["task"]) == ("tiny", "embedding")
-    assert [target["target"] for target in document["targets"]] == ["fp32", "int8", "int8_dynamic"]
-    fp32, int8, _ = document["targets"]
-    assert fp32["score"]["metrics"]["spearman"]["difference"]["value"] == 0
-    figure = int8["score"]["metrics"]["spearman"]
-    assert figure["low"] <= figure["value"] <= figure["high"]
-    assert figure["value"] == pytest.approx(fp32["score"]["metrics"]["spearman"]["value"], abs=0.05)
-    assert document["refused"] == {}
-
-    errors = project.document_of("errors", "--target", "int8")
-    assert (errors["recipe"], errors["total"], errors["against"]) == ("tiny", 40, "labels")
-    assert (errors["baseline"], errors["candidate"], errors["metric"]) == ("fp32", "onnxruntime int8", "spearman")
-    assert errors["worse"] == sum(sample["growth"] > 0 for sample in errors["samples"])
-    assert errors["changed"] == sum(sample["changed"] for sample in errors["samples"])
-    assert sum(part["samples"] for part in errors["slices"] if part["name"] == "length") == 40
-
-
-def test_debug_finds_where_a_target_parts_from_fp32(project):
-    project.recipe()
-    within = project.document_of("debug", "--target", "int8")
-    assert (within["recipe"], within["candidate"], within["agrees"], within["first"]) == ("tiny", "int8", True, None)
-    assert within["outputs"].keys() == {"embedding_output"}
-    beyond = project.document_of("debug", "--target", "int8", "--tolerance", "1e-6", "--text", "the cat sat")
-    assert beyond["agrees"] is False
-    assert "encoder.layer.0.attention.self" in json.dumps(beyond["first"])
-    same = project.document_of("debug", "--precision", "fp32", "--text", "the cat sat")
-    assert same["agrees"] is True
-    assert {layer["total"]["max_abs_error"] for layer in same["layers"]} == {0.0}
-
-
-def test_evaluate_measures_every_target_and_tells_what_cant_be(project):
-    targets = {**project.document["targets"], "bad": {"engine": "tensorrt_rtx", "precision": "int8_dynamic"}}
-    project.recipe(targets=targets, gates={"accuracy": accuracy(project.root)})
-    document = project.document_of("evaluate")
-    assert [target["target"] for target in document["targets"]] == list(project.document["targets"])
-    assert "doesn't run precision int8_dynamic" in document["refused"]["bad"]
-
-
-@pytest.mark.parametrize("verb", ["evaluate", "errors"])
-def test_without_labelled_data_nothing_is_measured_nor_made(fresh, verb):
-    result = fresh.run(verb)
-    assert result.returncode == 2
-    assert "gates.accuracy: missing, so there is no labelled data to evaluate on" in " ".join(result.stderr.split())
-    assert not (fresh.store / "actions").exists()
 
 
 def test_bfloat16_compiles_for_tensorrt_and_is_verified_before(project):

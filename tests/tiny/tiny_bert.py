@@ -113,6 +113,25 @@ def write_texts(folder: Path, rows: int = 96) -> Path:
     return path
 
 
+def accuracy_gate(folder: Path, max_drop: float = 0.05) -> dict[str, Any]:
+    """A recipe's accuracy gate on pairs of texts that are none of the calibration's, rated by the words they share."""
+    pairs = []
+    for number in range(40):
+        sides = text_of(200 + number), text_of(300 + 2 * number)
+        left, right = (set(side.split()) for side in sides)
+        pairs.append({"left": sides[0], "right": sides[1], "rating": round(len(left & right) / len(left | right), 3)})
+    path = folder / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    return {"dataset": {"kind": "rated_pairs", "file": str(path)}, "max_drop": max_drop}
+
+
+def unlabelled(folder: Path) -> dict[str, Any]:
+    """A data set of texts that are none of the calibration's, and nobody labelled."""
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text_of(row)}) for row in range(500, 520)), encoding="utf-8")
+    return {"kind": "labelled", "file": str(path), "label": None}
+
+
 def recipe_document(model: Path, texts: Path, gates: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """A recipe of every target, as data; so small a model gains nothing, so nothing has to pay."""
     return {
