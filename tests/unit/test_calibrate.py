@@ -122,3 +122,9 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
         (tmp_path / name).mkdir()
         paths.append(chosen(tmp_path / name, prepared([3, 9, 5, 7, 4, 8, 6, 3, 9, 9]))[1])
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize(("length", "rows"), [(10, 128), (96, 64), (2000, 16)])
+def test_a_probe_of_long_rows_has_fewer_of_them(tmp_path, length, rows):
+    facts, _ = chosen(tmp_path, prepared([length] * 200), Part.PROBE)
+    assert facts == {"samples": rows, "elements": rows * length, "longest": length, "held_out": True}

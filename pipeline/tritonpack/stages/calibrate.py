@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from tritonpack.core.tensors import Tensors
     from tritonpack.stages.answers import Prepared
 
-VERSION = 3
+VERSION = 4
 _LEAST = 8
 _ELEMENTS = 2048
 """Most elements of a batch, padding included, so that observing long rows takes no more memory than short ones."""
 _BATCH_ROWS = 32
 _PROBE_ROWS = 128
+_PROBE_LEAST = 16
+_PROBE_ELEMENTS = 6144
+"""About how many elements a probe has: a search runs it once for each graph that it tries."""
 
 
 class Part(StrEnum):
@@ -46,8 +49,8 @@ def batches_from_prepared(
 
     Args:
         prepared: requests such as an application might send, pre-processed.
-        part: `PROBE`: at most 128 rows of those that calibration leaves over, or of all if it leaves fewer than
-            eight. The others: ``samples`` rows.
+        part: `PROBE`: at most 128 rows, fewer where they are long, of those that calibration leaves over, or of all
+            if it leaves fewer than eight. The others: ``samples`` rows.
         axes: the graph's ragged axes.
         samples: how many rows calibration takes; fewer are used whole.
         out: the file to write.
@@ -73,7 +76,9 @@ def batches_from_prepared(
         left = sorted(set(range(len(rows))) - set(chosen))
         facts = {"held_out": len(left) >= _LEAST}
         pool = left if facts["held_out"] else list(range(len(rows)))
-        chosen = [pool[place] for place in _spread(len(pool), _PROBE_ROWS)]
+        usual = max(1.0, float(np.mean([total_length(rows[place], axes) for place in pool])))
+        count = max(_PROBE_LEAST, min(_PROBE_ROWS, int(_PROBE_ELEMENTS / usual)))
+        chosen = [pool[place] for place in _spread(len(pool), count)]
     taken = [rows[place] for place in chosen]
     write_reference([Case(*joined(batch, axes)) for batch in _batches(taken, axes)], out)
     lengths = [total_length(row, axes) for row in taken]
