@@ -11,6 +11,7 @@ from tritonpack.core.digest import digest_of_file
 from tritonpack.core.errors import RecipeError
 from tritonpack.core.resources import path_from_location
 from tritonpack.evaluation.datasets import DATASETS
+from tritonpack.evaluation.datasets.labelled import LabelledOptions
 from tritonpack.evaluation.requests import check_leakage, requests_from_examples
 from tritonpack.inputs import INPUTS, Input
 from tritonpack.stages.calibrate import Part
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from tritonpack.evaluation import Examples
     from tritonpack.evaluation.datasets import DatasetOptions
     from tritonpack.recipe import CalibrationSpec, Recipe
-
-
-_LABELLED = "labelled"
 
 
 class Rows:
@@ -135,7 +133,7 @@ class Rows:
     def _requests(self, spec: CalibrationSpec, field: str) -> list[Tensors]:
         dataset = spec.dataset
         if dataset is None and Path(str(spec.file)).suffix == ".jsonl":
-            dataset = DATASETS.get(_LABELLED).options(kind=_LABELLED, file=spec.file, label=None)
+            dataset = LabelledOptions(kind="labelled", file=str(spec.file), label=None)
         if dataset is None:
             return self._input.requests_from_file(path_from_location(str(spec.file), self.recipe.folder))
         return requests_from_examples(self._read(dataset, field), self._names)

@@ -128,21 +128,20 @@ class ModelActions:
         )
 
     @cached_property
-    def observations(self) -> Action | None:
-        """The graph's values on the calibration rows, where the recipe has some."""
-        if self.recipe.calibration is None:
-            return None
+    def observations(self) -> Action:
+        """The graph's values on the calibration rows; on random ones where the recipe has none."""
         masks = [axis.mask for axis in self.axes]
+        rows = self.reference if self.recipe.calibration is None else self._batches(Part.CALIBRATION)
         return Action(
             "observe",
             observe.VERSION,
             {"masks": masks},
-            {"onnx": self.exported, "calibration": self._batches(Part.CALIBRATION)},
+            {"onnx": self.exported, "calibration": rows},
             lambda paths, out: observe.observations_from_onnx(
                 paths["onnx"], read_batches(paths["calibration"]), masks=masks, out=out
             ),
             identity_of("onnx", "onnxruntime", hint=BUILD_HINT),
-            "values on calibration rows",
+            "the graph's values on real rows" if self.recipe.calibration else "the graph's values on random rows",
         )
 
     @cached_property

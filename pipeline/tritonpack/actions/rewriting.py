@@ -55,8 +55,8 @@ class RewritingActions:
     @property
     def inputs(self) -> dict[str, Action | str]:
         """What every rewrite reads: the graph, and what was observed where the precision uses it."""
-        observed = None if self.precision.data is Data.UNUSED else self.model.observations
-        return {"onnx": self.model.exported, **({} if observed is None else {"observations": observed})}
+        uses = self.precision.data is not Data.UNUSED
+        return {"onnx": self.model.exported, **({"observations": self.model.observations} if uses else {})}
 
     @property
     def identity(self) -> str:
