@@ -112,8 +112,10 @@ def test_the_repository_is_whole_and_tells_every_lineage(built):
     # Real rows and PyTorch's answers to them are both called a probe.
     assert stages(targets["int8"]) == ["export", *seen, "probe", "probe", "search", *engine]
     searched = targets["int8"]["lineage"][stages(targets["int8"]).index("search")]["facts"]
-    assert (searched["met"], searched["trials"], searched["quantized_share"]) == (True, 1, pytest.approx(1))
+    # All groups together, and each alone, so that the manifest tells what each costs.
+    assert (searched["met"], searched["trials"], searched["quantized_share"]) == (True, 9, pytest.approx(1))
     assert [layer["nodes"] for layer in searched["layers"]] == [3, 1, 1, 1] * 2
+    assert all(layer["quantized"] and layer["damage"] > 0 for layer in searched["layers"])
     assert targets["fp16"]["lineage"][-1]["sha256"] == targets["fp16"]["sha256"]
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tritonpack.core.errors import StoreError
+from tritonpack.core.machine import Machine, this_machine
 from tritonpack.loadtest.charts import Series, compact, distribution_chart, line_chart, log_ticks, nice_ticks
 from tritonpack.loadtest.driver import LoadPlan, LoadTest
-from tritonpack.core.machine import Machine, this_machine
 from tritonpack.loadtest.report import html_from_test, spread, write_report
 from tritonpack.loadtest.results import level_from_files
 from tritonpack.loadtest.texts import TextSummary

@@ -11,7 +11,7 @@ from tritonpack.core.model import ModelTraits
 from tritonpack.core.tensors import TensorSpec, Tolerance
 from tritonpack.inputs import INPUTS
 from tritonpack.stages.reference import Case, read_reference, write_reference
-from tritonpack.stages.verify import report_from_candidate
+from tritonpack.stages.verify import measured, report_from_candidate
 from tritonpack.tasks import TASKS
 
 TASK = TASKS.get("embedding")
@@ -81,10 +81,10 @@ def test_a_candidate_that_agrees_is_reported(tmp_path):
     facts = report(tmp_path, Engine(lambda number, outputs: {"vectors": outputs["vectors"] + 1e-4 * (number + 1)}))
     assert (facts["status"], facts["cases"]) == ("verified", 2)
     assert facts["gate"] == {"max_abs_error": 1e-3, "min_cosine": 0.99, "mean_cosine": None}
-    measured = facts["outputs"]["vectors"]
-    assert measured["max_abs_error"] == pytest.approx(2e-4, rel=1e-2)
-    assert measured["mean_abs_error"] == pytest.approx(1.5e-4, rel=1e-2)
-    assert 0.99 < measured["min_cosine"] <= measured["mean_cosine"] <= 1 + 1e-9
+    agreement = facts["outputs"]["vectors"]
+    assert agreement["max_abs_error"] == pytest.approx(2e-4, rel=1e-2)
+    assert agreement["mean_abs_error"] == pytest.approx(1.5e-4, rel=1e-2)
+    assert 0.99 < agreement["min_cosine"] <= agreement["mean_cosine"] <= 1 + 1e-9
 
 
 def spoil(row):
@@ -148,6 +148,54 @@ def test_a_ragged_candidate_gets_flat_rows(tmp_path):
     mask = CASES[1].inputs["attention_mask"]
     assert engine.seen[1]["sequence_length"].ravel().tolist() == mask.sum(axis=1).tolist()
     assert engine.seen[1]["input_ids"].tolist() == CASES[1].inputs["input_ids"][mask == 1].tolist()
+
+
+def damage(change, outputs=OUTPUTS):
+    found = measured(
+        Engine(change), CASES, task=TASK, outputs=outputs, axes=None, tolerance=Tolerance(min_cosine=0.99), name="x"
+    )
+    return found.damage, found.failure
+
+
+def test_the_same_has_no_damage():
+    assert damage(lambda _number, outputs: outputs) == (0, None)
+
+
+def test_damage_is_the_squared_error_by_the_variance_of_all_rows():
+    every = np.concatenate([case.outputs["vectors"] for case in CASES])
+    mean = every.mean()
+    found, failure = damage(lambda _number, outputs: {"vectors": np.full_like(outputs["vectors"], mean)})
+    assert found == pytest.approx(1, rel=1e-5)
+    assert failure is not None
+    found, _ = damage(lambda _number, outputs: {"vectors": outputs["vectors"] + np.float32(0.01)})
+    assert found == pytest.approx(1e-4 / every.astype(np.float64).var(), rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_isnt_finite_has_no_end_of_damage(value):
+    def change(_number, outputs):
+        outputs["vectors"][0, 0] = value
+        return outputs
+
+    found, failure = damage(change)
+    assert found == np.inf
+    assert "holds NaN or infinity" in failure.message
+
+
+def test_the_first_broken_gate_is_told_and_every_case_is_measured():
+    found = measured(
+        Engine(lambda _number, outputs: {"vectors": -outputs["vectors"]}),
+        CASES,
+        task=TASK,
+        outputs=OUTPUTS,
+        axes=None,
+        tolerance=Tolerance(min_cosine=0.9),
+        name="x",
+    )
+    assert found.failure.context["case"] == 0
+    assert found.outputs["vectors"]["min_cosine"] == pytest.approx(-1)
+    greatest = max(2 * np.abs(case.outputs["vectors"]).max() for case in CASES)
+    assert found.outputs["vectors"]["max_abs_error"] == pytest.approx(greatest)
 
 
 TOKENS = TensorSpec("tokens", "float32", ("batch", "sequence", 2))
