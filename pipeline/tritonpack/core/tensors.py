@@ -102,7 +102,7 @@ def score_agreement_of(reference: NDArray[Any], candidate: NDArray[Any]) -> Agre
     agreement = agreement_of(reference, candidate)
     expected = np.asarray(reference, dtype=np.float64).reshape(-1, reference.shape[-1])
     actual = np.asarray(candidate, dtype=np.float64).reshape(-1, reference.shape[-1])
-    finite: NDArray[np.bool_] = np.isfinite(expected).all(axis=1) & np.isfinite(actual).all(axis=1)
+    finite = np.asarray(np.isfinite(expected).all(axis=1) & np.isfinite(actual).all(axis=1))
     expected, actual = np.where(finite[:, None], expected, 0.0), np.where(finite[:, None], actual, 0.0)
     lengths = np.linalg.norm(expected, axis=1)
     scale = np.maximum(lengths, np.median(lengths))
