@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tritonpack.api import Build
 from tritonpack.cli import main
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no package of their own
+
+from tiny_package import target
+
+cli_build = import_module("tritonpack.cli.build")
 
 RECIPE = {
     "name": "tiny",
@@ -105,3 +114,68 @@ def test_a_bug_keeps_its_traceback(monkeypatch, recipe):
     monkeypatch.setattr("tritonpack.recipe.load_recipe", lambda _path: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+GATE = {"max_abs_error": None, "min_cosine": 0.95, "mean_cosine": None}
+SEARCH = {
+    "trials": 12,
+    "quantized_share": 0.75,
+    "layers": [
+        {"name": "layer.0", "quantized": True},
+        {"name": "layer.1", "quantized": False},
+        {"name": "layer.2", "quantized": False},
+    ],
+}
+
+
+def printed(capsys, **changes):
+    built = replace(target("small"), **{"verification": [], **changes})
+    cli_build._print_build("tiny", Build([], [built], None, Path("models"), {}))
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip()]
+
+
+def test_a_built_target_shows_its_gates_and_their_figures(capsys):
+    agreement = {"max_abs_error": 0.02, "mean_abs_error": 0.001, "min_cosine": 0.97, "mean_cosine": 0.99}
+    lines = printed(
+        capsys,
+        verification=[
+            {"candidate": "ONNX int8", "status": "verified", "gate": GATE, "outputs": {"embedding_output": agreement}},
+            {
+                "candidate": "onnxruntime int8", "status": "verified", "metric": "spearman", "baseline": 0.81,
+                "candidate_value": 0.805, "max_drop": 0.01,
+            },
+            {
+                "candidate": "onnxruntime int8", "status": "verified", "speedup": 1.834, "safer": "fp16",
+                "min_speedup": 1.05,
+            },
+            {"candidate": "tensorrt int8", "status": "compiled, not executed"},
+        ],
+    )  # fmt: skip
+    assert lines[0] == "tiny, target small (int8), against PyTorch FP32"
+    assert "int8 2.0e-02 / 1.0e-03 0.97000 / 0.99000 cos>=0.95 verified" in lines
+    assert "onnxruntime int8: spearman 0.8100 -> 0.8050 drop<=0.01 verified" in lines
+    assert "onnxruntime int8: speed 1.83 x fp16 speedup>=1.05 verified" in lines
+    assert "tensorrt int8 compiled, not executed" in lines
+
+
+def test_what_was_refused_and_what_a_search_chose_are_told(capsys):
+    lines = " ".join(
+        printed(
+            capsys,
+            precision="int8_dynamic",
+            refused=[{"precision": "int8", "why": "int8: none of [7] sets"}],
+            lineage=[{"stage": "search", "facts": SEARCH}, {"stage": "compile", "facts": {}}],
+        )
+    )
+    assert "target small (int8_dynamic)" in lines
+    assert "int8 was refused: int8: none of [7] sets" in lines
+    assert (
+        "1 of 3 groups of products in int8_dynamic, 75% of the work, after 12 trials; kept in floating point: "
+        "layer.1, layer.2"
+    ) in lines
+    everything = {**SEARCH, "layers": SEARCH["layers"][:1]}
+    lines = " ".join(printed(capsys, lineage=[{"stage": "search", "facts": everything}]))
+    assert "1 of 1 groups of products in int8, 75% of the work, after 12 trials" in lines
+    assert "kept in floating point" not in lines
+    nothing = {"stage": "search", "facts": {"layers": [], "trials": 0}}
+    assert "groups of products" not in " ".join(printed(capsys, lineage=[nothing]))
