@@ -173,8 +173,8 @@ class _Bench:
         spec = self.recipe.targets[target]
         assessment = self._workshop.assessment
         candidate = self.candidate(target)
-        scored = assessment.score(candidate)
-        self._runner.run([*assessment.checks, scored, candidate.compiled])
+        scored, agreement = assessment.score(candidate), candidate.agreement
+        self._runner.run([*assessment.checks, scored, agreement, candidate.compiled])
         speedup = None
         if candidate.executable and spec.precision != FP32:
             speed = assessment.speed(candidate, self._workshop.candidate(target, FP32))
@@ -185,6 +185,7 @@ class _Bench:
             precision=spec.precision,
             engine=spec.engine if candidate.executable else _ADDED_ENGINE,
             score=self._runner.steps[scored].record.facts,
+            agreement=self._runner.steps[agreement].record.facts["outputs"],
             size_bytes=self._runner.steps[candidate.compiled].record.size,
             speed_ratio=1.0 if spec.precision == FP32 and candidate.executable else speedup,
             note="" if candidate.executable else f"compiled for {spec.engine}; its graph was measured on the CPU",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tritonpack.actions.model import BUILD_HINT
 from tritonpack.core.action import Action
 from tritonpack.core.errors import UnsupportedError
+from tritonpack.core.tensors import Tolerance
 from tritonpack.core.versions import identity_of
 from tritonpack.engines import ENGINES, Engine
 from tritonpack.engines.onnxruntime import ROUNDING
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tritonpack.actions.rewriting import RewritingActions
-    from tritonpack.core.tensors import Tolerance
 
 
 class Proof(NamedTuple):
@@ -115,7 +115,7 @@ class Candidate:
     def verifications(self) -> list[Proof]:
         """Every step against PyTorch, as early as it can be; on the CPU with FP16's roundings, as a GPU has them."""
         fp32 = PRECISIONS.get("fp32").tolerance
-        name, gate, judge = self.rewriting.name, self.rewriting.gate, self.rewriting.judged_by
+        name, gate, judge = self.rewriting.name, self.rewriting.gate, self.judged_by
         proofs = [
             self._verify(self.model.exported, self.model.reference, ROUNDING, fp32, "ONNX as exported", ragged=False),
             self._verify(self.lowered, judge, ROUNDING, gate, f"ONNX {name}", ragged=False),
@@ -125,6 +125,17 @@ class Candidate:
             last, engine, label = self.runnable
             proofs.append(self._verify(last, judge, engine, gate, label, ragged=True))
         return proofs
+
+    @property
+    def agreement(self) -> Action:
+        """How far the last file that this machine can run is from PyTorch; held to nothing but being finite."""
+        file, engine, name = self.runnable
+        return self._verify(file, self.judged_by, engine, Tolerance(), name, ragged=True).action
+
+    @property
+    def judged_by(self) -> Action:
+        """What the engine is held against."""
+        return self.rewriting.judged_by
 
     def _verify(
         self, candidate: Action, reference: Action, engine: Engine, gate: Tolerance, name: str, *, ragged: bool

@@ -24,6 +24,8 @@ class TargetScore:
         rewriting: what the precision's rewrite says of itself.
         search: what a search for the layers to quantize found: ``layers`` of ``name, damage, gain, quantized``;
             None without one.
+        agreement: by output of the graph, how far it is from PyTorch's on rows that nothing was fitted to; none of a
+            served model.
     """
 
     target: str
@@ -35,6 +37,7 @@ class TargetScore:
     note: str = ""
     rewriting: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Any] | None = None
+    agreement: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -47,8 +50,11 @@ class TargetScore:
 
     @property
     def mean_cosine(self) -> float | None:
-        """Least over the outputs of their mean cosine to FP32's; None without one to compare."""
-        cosines = [output["mean_cosine"] for output in self.score["outputs"].values()]
+        """Least over the graph's outputs of their mean cosine to PyTorch's; of a served model, of the answers'.
+
+        None without one to compare.
+        """
+        cosines = [output["mean_cosine"] for output in (self.agreement or self.score["outputs"]).values()]
         return min(cosines, default=None)
 
 
