@@ -178,15 +178,17 @@ class Assessment:
     def speed_gate(self, least: float, candidate: Candidate, safer: Candidate) -> Proof:
         """A precision must pay."""
         name = candidate.runnable[2]
+        measured = self.speed(candidate, safer)
         check = partial(speed.check_speed, least=least, name=name, safer=safer.rewriting.name)
         action = Action(
             "pays",
             speed.VERSION,
             {"min_speedup": least},
-            {"speed": self.speed(candidate, safer)},
+            {"speed": measured},
             lambda paths, out: check(paths, out=out),
             "",
             f"speedup of {name}",
+            proves=measured,  # a machine that was busy is asked again by the next build
         )
         return Proof(name, action)
 

@@ -146,7 +146,10 @@ def _identity(rewriting: RewritingActions) -> str:
 
 def _facts(found: Found, precision: str) -> dict[str, Any]:
     quantized = sum(layer.gain for layer in found.layers if layer.quantized)
-    nearest = f"{precision}: none of {found.trials} sets of layers keeps the budget; nearest: {found.chosen.violation}"
+    nearest = (
+        f"{precision}: none of the sets of layers that were tried keeps the budget, in {found.trials} trials; "
+        f"nearest: {found.chosen.violation}"
+    )
     return {
         "met": found.met,
         "message": "" if found.met else nearest,

@@ -88,8 +88,15 @@ def masked(mask: str, count: int) -> Labelled:
 def paraphrases(count: int) -> tuple[list[str], list[str]]:
     """The same verses in both versions, in the same order."""
     kjv, web = verses("kjv"), verses("web")
-    numbers = random.Random(SEED + 5).sample(sorted(kjv.keys() & web.keys()), count)
+    numbers = _in_both(count)
     return [kjv[number] for number in numbers], [web[number] for number in numbers]
+
+
+def unpaired(count: int, *, beside: int) -> Labelled:
+    """Verses of either version, none of them among ``paired(beside)``."""
+    held_out = {text for side in paraphrases(beside) for text in side}
+    texts = sorted({text for version in ("kjv", "web") for text in verses(version).values()} - held_out)
+    return Labelled([{"text": text} for text in random.Random(SEED + 6).sample(texts, count)], None)
 
 
 def paired(count: int) -> Labelled:
@@ -98,6 +105,11 @@ def paired(count: int) -> Labelled:
     sides = zip(*paraphrases(count), strict=True)
     pairs = dict.fromkeys(tuple(places.setdefault(text, len(places)) for text in verse) for verse in sides)
     return Labelled([{"text": text} for text in places], [1] * len(pairs), "aligned verses", list(pairs))
+
+
+def _in_both(count: int) -> list[int]:
+    """Numbers of verses that both versions have."""
+    return random.Random(SEED + 5).sample(sorted(verses("kjv").keys() & verses("web").keys()), count)
 
 
 @cache
