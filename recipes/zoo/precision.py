@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tritonpack.reports.documents import Evaluation, TargetScore
 
 _FOLDER = Path(__file__).parent
-_RECIPES = ("minilm", "sentiment", "pairs", "qa", "rampart")
+_RECIPES = ("minilm", "sentiment", "pairs", "qa", "rampart", "minilm_small")
 _TARGETS = {
     "cpu_fp32": "fp32",
     "rtx": "fp16",
@@ -99,9 +99,11 @@ def _table(found: Evaluation) -> Table:
     return table
 
 
-def _section(found: Evaluation, pictures: Path) -> list[str]:
+def _section(found: Evaluation, description: str, pictures: Path) -> list[str]:
     lines = [
-        f"## {_title(found)}",
+        f"## {found.recipe}",
+        "",
+        f"{description} {_title(found).partition(': ')[2].capitalize()}.",
         "",
         f"| {' | '.join(_COLUMNS)} |",
         f"|{' --- |' * len(_COLUMNS)}",
@@ -123,7 +125,7 @@ def _section(found: Evaluation, pictures: Path) -> list[str]:
     return lines
 
 
-def _page(results: Sequence[Evaluation], pictures: Path) -> str:
+def _page(results: Sequence[Evaluation], descriptions: Sequence[str], pictures: Path) -> str:
     machine = this_machine()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "tensorrt-rtx-cu13"))
     held = promises(next(found for found in results if found.recipe == "minilm"))
@@ -140,10 +142,12 @@ def _page(results: Sequence[Evaluation], pictures: Path) -> str:
             "",
             "- *fp16* and *TensorRT-RTX* were compiled for a GPU and not executed; their graphs were measured on the",
             "  CPU, every FP16 result rounded as a GPU rounds it. So they have no speed.",
+            "- *same answers*: of embeddings, cosines of pairs that are the same to two decimals.",
+            "- *to FP32* is to the model as it came, also where a recipe makes it smaller first.",
             "- *int8, naive*: every product with weights, ranges by the greatest value, as a tool without a search",
             "  makes it. *int8, searched*: this project's default.",
             "",
-            *(line for found in results for line in _section(found, pictures)),
+            *(line for pair in zip(results, descriptions, strict=True) for line in _section(*pair, pictures)),
             "## What the embedding model must hold",
             "",
             *(f"- {'held' if holds else '**missed**'}: {what}" for what, holds in held.items()),
@@ -165,18 +169,19 @@ def _main() -> int:
         parser.error(f"no recipe {', '.join(sorted(unknown))}")
     if arguments.report and arguments.names:
         parser.error("--report is of all recipes")
-    results = []
+    results, descriptions = [], []
     for name in arguments.names or _RECIPES:
         recipe = tritonpack.load_recipe(_FOLDER / f"{name}.yaml")
         with watching(quiet=arguments.json) as observer:
-            results.append(evaluate(recipe, list(_TARGETS), observer=observer))
+            results.append(evaluate(recipe, [name for name in _TARGETS if name in recipe.targets], observer=observer))
+        descriptions.append(recipe.description)
         if not arguments.json:
             # A table in a log isn't folded.
             Console(width=None if sys.stdout.isatty() else _WIDE).print(_table(results[-1]))
     if arguments.json:
         sys.stdout.write(json.dumps([found.to_json() for found in results], indent=1) + "\n")
     if arguments.report:
-        arguments.report.write_text(_page(results, arguments.report.with_suffix("")), encoding="utf-8")
+        arguments.report.write_text(_page(results, descriptions, arguments.report.with_suffix("")), encoding="utf-8")
     held = [promises(found) for found in results if found.recipe == "minilm"]
     for what, holds in (item for one in held for item in one.items()):
         Console(stderr=True).print(f"{'held' if holds else 'MISSED'}: {what}", markup=False)

@@ -42,7 +42,9 @@ def svg_from_layers(
             axis.grid(visible=False, axis="y")
             axis.tick_params(axis="y", length=0)
             axis.margins(y=0.01)
-            axis.locator_params(axis="x", nbins=5)
+        axes[1].locator_params(axis="x", nbins=5)
+        if any(layer["damage"] for layer in layers):
+            axes[0].set_xscale("log")  # a few layers do nearly all of it
         axes[0].set_yticks(places, names, fontsize=8)
         axes[0].invert_yaxis()
         drawn.figure.legend(
