@@ -86,7 +86,8 @@ def test_another_number_of_trials_takes_none_anew(project):
     for _ in range(2):
         build(recipe, ["small"], repository=project.repository, store=project.store, observer=seen)
     first = seen.ran
-    assert first > 8
+    # The damages were measured for another gate already; sets of layers are judged anew.
+    assert 1 < first < 8
     build(recipe, ["small"], repository=project.repository, store=project.store, observer=seen, budget_trials=63)
     assert seen.ran == first
 
@@ -265,7 +266,7 @@ def test_a_search_takes_no_more_trials_than_it_may(project, trials):
         )
         told = facts_of(result, "search")["trials"]
     except VerificationError as error:
-        assert f"int8: none of {trials} sets of layers keeps the budget" in error.message  # noqa: PT017  either may be
+        assert f"keeps the budget, in {trials} trials; nearest: " in error.message  # noqa: PT017  either may be
     # What the first build measured, everything together, isn't measured anew.
     assert told == trials
     assert seen.ran <= trials
@@ -276,5 +277,5 @@ def test_the_command_line_bounds_a_search(project):
     project.recipe(targets={"small": INT8}, gates={"parity": {"small": {"min_cosine": between(whole)}}})
     result = project.run("build", "--target", "small", "--budget-trials", "1")
     assert result.returncode == 4
-    assert "int8: none of 1 sets of layers keeps the budget" in " ".join(result.stderr.split())
+    assert "keeps the budget, in 1 trials; nearest: " in " ".join(result.stderr.split())
     assert project.run("build", "--target", "small", "--budget-trials", "0").returncode == 2

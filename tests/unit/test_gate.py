@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
 from tritonpack.core.errors import RecipeError, VerificationError
-from tritonpack.stages.gate import check_accuracy, chosen_metric
+from tritonpack.stages.gate import MetricBudget, check_accuracy, chosen_metric
 
 
 def figures(value, baseline):
@@ -74,3 +75,11 @@ def test_a_metric_that_doesnt_fit_names_those_that_do(tmp_path):
     )
     assert error.value.hint == "Did you mean 'accuracy'?"
     assert error.value.context["field"] == "gates.accuracy.metric"
+
+
+@pytest.mark.parametrize(
+    ("value", "inside"), [(0.9, True), (0.8, True), (0.795, True), (0.78, False), (math.nan, False)]
+)
+def test_a_budget_says_how_far_a_metric_fell(value, inside):
+    budget = MetricBudget("spearman", 0.8, 0.01, measure=None)
+    assert budget.violation(value) == ("" if inside else f"spearman falls from 0.8000 to {value:.4f}, more than 0.01")

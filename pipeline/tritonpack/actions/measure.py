@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.actions.candidate import Candidate, Proof
@@ -16,7 +16,6 @@ from tritonpack.evaluation.scorers import SCORERS, Scorer
 from tritonpack.stages import gate, predict, score, speed
 from tritonpack.stages.answers import answers_from_prepared
 from tritonpack.stages.score import scored_from_outputs
-from tritonpack.stages.trial import MetricBudget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,22 +130,22 @@ class Assessment:
         )
         return Proof(name, action)
 
-    def budget(self, paths: Mapping[str, Path]) -> MetricBudget | None:
+    def budget(self, paths: Mapping[str, Path]) -> gate.MetricBudget | None:
         """The accuracy gate for a search, given the artifacts `budget_inputs`; None if there is no gate."""
         spec = self.model.recipe.gates.accuracy
         if spec is None:
             return None
         examples, fp32 = self.rows.examples(), predict.read_predictions(paths["baseline"])
-        prepared = self.model.prepared(self.rows.example_requests(), paths)
+        prepared = cache(lambda: self.model.prepared(self.rows.example_requests(), paths))
         name, metric = gate.chosen_metric(spec.metric, self.scorer.metrics(examples))
 
         def value(outputs: Any) -> float:
             return metric(scored_from_outputs(outputs, fp32, examples, self.scorer).candidate)
 
         def measure(session: Session) -> float:
-            return value(answers_from_prepared(prepared, session, self.model.axes, ragged=False))
+            return value(answers_from_prepared(prepared(), session, self.model.axes, ragged=False))
 
-        return MetricBudget(name, value(fp32), spec.max_drop, measure)
+        return gate.MetricBudget(name, value(fp32), spec.max_drop, measure)
 
     @property
     def budget_inputs(self) -> dict[str, Action | str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tritonpack.core.action import Action
 from tritonpack.core.runner import Runner
 from tritonpack.core.store import Store
+from tritonpack.core.tensors import Tolerance
 from tritonpack.engines import ENGINES
 from tritonpack.stages import search, trial
 from tritonpack.stages.lower import with_observations
@@ -46,6 +47,8 @@ def search_action(rewriting: RewritingActions, assessment: Assessment, place: Wo
     the rewrite of everything measured.
     """
     limit = place.trials or rewriting.spec.quantization.trials
+    accuracy = rewriting.model.recipe.gates.accuracy
+    max_drop = None if accuracy is None else accuracy.max_drop
 
     def run(paths: Mapping[str, Path], out: Path) -> dict[str, Any]:
         trials = _Trials(rewriting, assessment, place, paths)
@@ -61,7 +64,7 @@ def search_action(rewriting: RewritingActions, assessment: Assessment, place: Wo
     return Action(
         "search",
         search.VERSION,
-        {**_parameters(rewriting, assessment), "trials": limit},
+        {**_parameters(rewriting), **_judged(rewriting, assessment), "max_drop": max_drop, "trials": limit},
         {**rewriting.inputs, "reference": rewriting.judged_by, **assessment.budget_inputs},
         run,
         _identity(rewriting),
@@ -84,19 +87,24 @@ class _Trials:
         self._count = 0
 
     def measure(self, quantized: frozenset[str]) -> Trial:
-        """Of these groups together, with the metric where the budget has one."""
-        facts = self._figures(quantized, with_metric=True)
-        return Trial(facts["damage"], facts["violation"], facts["metric"])
+        """Of these groups together, held to the gates."""
+        facts, budget = self._figures(quantized, judged=True), self._budget()
+        violation = facts["violation"]
+        if budget is not None and not violation:
+            violation = budget.violation(facts["metric"])
+        return Trial(facts["damage"], violation, facts["metric"])
 
     def damage_of(self, name: str) -> float:
         """Of one group alone."""
-        return float(self._figures(frozenset({name}), with_metric=False)["damage"])
+        return float(self._figures(frozenset({name}), judged=False)["damage"])
 
-    def _figures(self, quantized: frozenset[str], *, with_metric: bool) -> dict[str, Any]:
+    def _figures(self, quantized: frozenset[str], *, judged: bool) -> dict[str, Any]:
+        """What is measured doesn't depend on the accuracy's budget, so another budget finds it in the store."""
         rewriting, model = self._rewriting, self._rewriting.model
         kept = frozenset(self._names) - quantized
         self._count += 1
-        metric = self._assessment.budget_inputs if with_metric else {}
+        data = self._assessment.budget_inputs if judged else {}
+        gates = _judged(rewriting, self._assessment) if judged else {}
 
         def run(paths: Mapping[str, Path], out: Path) -> dict[str, Any]:
             return trial.figures_from_rewriting(
@@ -106,8 +114,8 @@ class _Trials:
                 engine=ENGINES.get("onnxruntime"),
                 task=model.task,
                 outputs=model.traced.outputs,
-                tolerance=rewriting.gate,
-                budget=self._budget() if metric else None,
+                tolerance=rewriting.gate if judged else Tolerance(),
+                metric=budget.measure if data and (budget := self._budget()) else None,
                 out=out,
             )
 
@@ -115,8 +123,8 @@ class _Trials:
         action = Action(
             "trial",
             trial.VERSION,
-            {**_parameters(rewriting, self._assessment), "keep": sorted(kept)},
-            {**rewriting.inputs, "reference": rewriting.judged_by, **metric},
+            {**_parameters(rewriting), **gates, "keep": sorted(kept)},
+            {**rewriting.inputs, "reference": rewriting.judged_by, **data},
             run,
             _identity(rewriting),
             f"trial {self._count}: {what}",
@@ -125,19 +133,17 @@ class _Trials:
         return self._runner.steps[action].record.facts
 
 
-def _parameters(rewriting: RewritingActions, assessment: Assessment) -> dict[str, Any]:
-    """What decides a trial."""
+def _parameters(rewriting: RewritingActions) -> dict[str, Any]:
+    """What decides the damage of a trial."""
+    recipe = rewriting.model.recipe
+    return {**rewriting.parameters, "task": recipe.task.kind, "task_version": rewriting.model.task.version}
+
+
+def _judged(rewriting: RewritingActions, assessment: Assessment) -> dict[str, Any]:
+    """What decides whether a trial keeps parity, and its metric."""
     accuracy = rewriting.model.recipe.gates.accuracy
-    budget = None
-    if accuracy is not None:
-        budget = {"metric": accuracy.metric, "max_drop": accuracy.max_drop, "scorer": assessment.scorer.version}
-    return {
-        **rewriting.parameters,
-        "gate": rewriting.gate.to_json(),
-        "accuracy": budget,
-        "task": rewriting.model.recipe.task.kind,
-        "task_version": rewriting.model.task.version,
-    }
+    metric = {} if accuracy is None else {"metric": accuracy.metric, "scorer": assessment.scorer.version}
+    return {"gate": rewriting.gate.to_json(), **metric}
 
 
 def _identity(rewriting: RewritingActions) -> str:

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tritonpack.core.errors import RecipeError, VerificationError
 from tritonpack.core.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tritonpack.core.action import Facts
+    from tritonpack.engines import Session
 
 VERSION = 1
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MetricBudget:
+    """The accuracy gate inside a search.
+
+    Args:
+        name: the metric's.
+        baseline: what FP32 reaches.
+        max_drop: how far a candidate may fall below it.
+        measure: the metric of a session that takes padded inputs.
+    """
+
+    name: str
+    baseline: float
+    max_drop: float
+    measure: Callable[[Session], float]
+
+    def violation(self, value: float) -> str:
+        """What is broken, as a sentence, or an empty string."""
+        if value >= self.baseline - self.max_drop:
+            return ""
+        return f"{self.name} falls from {self.baseline:.4f} to {value:.4f}, more than {self.max_drop:g}"
 
 
 def chosen_metric(name: str | None, metrics: Mapping[str, T]) -> tuple[str, T]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,30 +19,7 @@ if TYPE_CHECKING:
     from tritonpack.precisions import Precision, Rewriting
     from tritonpack.tasks import Task
 
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class MetricBudget:
-    """The accuracy gate inside a search.
-
-    Args:
-        name: the metric's.
-        baseline: what FP32 reaches.
-        max_drop: how far a candidate may fall below it.
-        measure: the metric of a session that takes padded inputs.
-    """
-
-    name: str
-    baseline: float
-    max_drop: float
-    measure: Callable[[Session], float]
-
-    def violation(self, value: float) -> str:
-        """What is broken, as a sentence, or an empty string."""
-        if value >= self.baseline - self.max_drop:
-            return ""
-        return f"{self.name} falls from {self.baseline:.4f} to {value:.4f}, more than {self.max_drop:g}"
+VERSION = 2
 
 
 def figures_from_rewriting(
@@ -55,7 +31,7 @@ def figures_from_rewriting(
     task: Task,
     outputs: Sequence[TensorSpec],
     tolerance: Tolerance,
-    budget: MetricBudget | None,
+    metric: Callable[[Session], float] | None,
     out: Path,
 ) -> Facts:
     """Rewrite the graph and measure it against PyTorch; the metric only where the outputs already agree.
@@ -68,11 +44,11 @@ def figures_from_rewriting(
         task: compares two outputs.
         outputs: the graph's outputs.
         tolerance: the numerical budget.
-        budget: the metric's, if there is one.
+        metric: the task's metric of a session that takes padded inputs, if it is wanted.
         out: the figures to write.
 
     Returns:
-        ``damage``, ``violation`` (empty inside the budget), ``metric``, and the ``outputs``' agreement.
+        ``damage``; ``violation`` of the numerical budget, empty inside it; ``metric``; the ``outputs``' agreement.
 
     Raises:
         LoweringError: the graph can't be rewritten.
@@ -86,14 +62,10 @@ def figures_from_rewriting(
         session, cases, task=task, outputs=outputs, axes=None, tolerance=tolerance, name="the rewritten graph"
     )
     violation = "" if found.failure is None else found.failure.message
-    metric = None
-    if budget is not None and not violation:
-        metric = budget.measure(session)
-        violation = budget.violation(metric)
     facts: dict[str, Any] = {
         "damage": found.damage,
         "violation": violation,
-        "metric": metric,
+        "metric": None if metric is None or violation else metric(session),
         "outputs": found.outputs,
     }
     out.write_text(json.dumps(facts, indent=1))
