@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 
 import tritonpack
-from tritonpack.assess import evaluate
 from tritonpack.cli.progress import watching
 from tritonpack.core.machine import this_machine
 from tritonpack.reports.sensitivity import svg_from_layers
@@ -173,7 +172,9 @@ def _main() -> int:
     for name in arguments.names or _RECIPES:
         recipe = tritonpack.load_recipe(_FOLDER / f"{name}.yaml")
         with watching(quiet=arguments.json) as observer:
-            results.append(evaluate(recipe, [name for name in _TARGETS if name in recipe.targets], observer=observer))
+            results.append(
+                tritonpack.evaluate(recipe, [name for name in _TARGETS if name in recipe.targets], observer=observer)
+            )
         descriptions.append(recipe.description)
         if not arguments.json:
             # A table in a log isn't folded.
