@@ -59,6 +59,7 @@ def examine() -> list[Finding]:
         _python(),
         _glibc(),
         _package("build (torch)", "torch", needed=True),
+        _package("accuracy (scikit-learn)", "scikit-learn", hint="pip install 'tritonpack[evaluation]'"),
         *_engines(),
         _libpython(),
         _embedded_server(),
