@@ -229,7 +229,9 @@ def test_a_search_that_finds_nothing_stops_the_build_and_says_what_came_nearest(
         project.build("int8", gates=IMPOSSIBLE)
     message = error.value.message
     assert re.match(
-        r"int8: none of \d+ sets of layers keeps the budget; nearest: .*'embedding_output'.* 1e-09", message
+        r"int8: none of the sets of layers that were tried keeps the budget, in \d+ trials; nearest: "
+        r".*'embedding_output'.* 1e-09",
+        message,
     )
     assert error.value.exit_code == 4
     assert all(word in error.value.hint for word in ("`fallback`", "gates.accuracy.max_drop", "gates.parity"))

