@@ -109,7 +109,12 @@ def plan(
     return foreseen, impossible
 
 
-def _chosen(recipe: Recipe, targets: Sequence[str]) -> list[str]:
+def check_targets(recipe: Recipe, targets: Sequence[str]) -> None:
+    """Refuse names that aren't targets of the recipe.
+
+    Raises:
+        RecipeError: one isn't; the message names those that are, the hint the nearest.
+    """
     for name in targets:
         if name not in recipe.targets:
             raise RecipeError(
@@ -117,6 +122,10 @@ def _chosen(recipe: Recipe, targets: Sequence[str]) -> list[str]:
                 hint=did_you_mean(name, list(recipe.targets)),
                 field="--target",
             )
+
+
+def _chosen(recipe: Recipe, targets: Sequence[str]) -> list[str]:
+    check_targets(recipe, targets)
     return list(dict.fromkeys(targets)) or [recipe.default_target]
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.actions import Workplace, Workshop
-from tritonpack.api import default_store
-from tritonpack.core.errors import ConfigurationError, RecipeError, StageError, UnsupportedError
-from tritonpack.core.registry import did_you_mean
+from tritonpack.api import check_targets, default_store
+from tritonpack.core.errors import ConfigurationError, StageError, UnsupportedError
 from tritonpack.core.runner import Runner
 from tritonpack.core.store import Store
 from tritonpack.core.tensors import Tolerance
@@ -270,13 +269,7 @@ class _Bench:
 
 def _widened(recipe: Recipe, targets: Sequence[str], precisions: Sequence[str]) -> tuple[Recipe, list[str]]:
     """The recipe with a target for every precision that is asked for, and the targets to measure, FP32 first."""
-    for name in targets:
-        if name not in recipe.targets:
-            raise RecipeError(
-                f"recipe {recipe.name} has no target '{name}'; it has: {', '.join(recipe.targets)}",
-                hint=did_you_mean(name, list(recipe.targets)),
-                field="--target",
-            )
+    check_targets(recipe, targets)
     by_precision = {spec.precision: name for name, spec in reversed(recipe.targets.items())}
     added = {
         PRECISIONS.check(name): TargetSpec(engine=_ADDED_ENGINE, precision=name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,25 +12,12 @@ from tritonpack.core.errors import RecipeError
 from tritonpack.core.tensors import Tolerance
 from tritonpack.recipe import load_recipe, recipe_from_document, recipe_schema
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no package of their own
+
+from tiny_recipe import SMALLEST, changed, refused
+
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-SMALLEST = {
-    "name": "tiny",
-    "source": {"kind": "huggingface", "model": "./model"},
-    "task": {"kind": "embedding"},
-    "targets": {"cpu": {"engine": "onnxruntime", "precision": "fp32"}},
-}
-
-
-def changed(path, value, document=SMALLEST):
-    """The document with one value, given by its dotted path, set."""
-    result = deepcopy(document)
-    node = result
-    *parents, last = path.split(".")
-    for part in parents:
-        node = node.setdefault(part, {})
-    node[last] = value
-    return result
 
 
 def without(path):
@@ -40,13 +28,6 @@ def without(path):
         node = node[part]
     del node[last]
     return result
-
-
-def refused(document):
-    with pytest.raises(RecipeError) as error:
-        recipe_from_document(document)
-    assert error.value.exit_code == 2
-    return error.value
 
 
 def test_the_smallest_recipe_gets_the_defaults():

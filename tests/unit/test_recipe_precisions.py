@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tritonpack.core.errors import RecipeError
 from tritonpack.core.tensors import Tolerance
 from tritonpack.precisions import PRECISIONS
 from tritonpack.recipe import recipe_from_document
 
-SMALLEST = {
-    "name": "tiny",
-    "source": {"kind": "huggingface", "model": "./model"},
-    "task": {"kind": "embedding"},
-    "targets": {"cpu": {"engine": "onnxruntime", "precision": "fp32"}},
-}
+sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))  # tests import no package of their own
 
-
-def changed(path, value, document=SMALLEST):
-    """The document with one value, given by its dotted path, set."""
-    result = deepcopy(document)
-    node = result
-    *parents, last = path.split(".")
-    for part in parents:
-        node = node.setdefault(part, {})
-    node[last] = value
-    return result
-
-
-def refused(document):
-    with pytest.raises(RecipeError) as error:
-        recipe_from_document(document)
-    assert error.value.exit_code == 2
-    return error.value
+from tiny_recipe import SMALLEST, changed, refused
 
 
 @pytest.mark.parametrize(

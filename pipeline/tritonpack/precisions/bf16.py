@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tritonpack.core.tensors import Tolerance
-from tritonpack.precisions import Data, Group, Rewriting
+from tritonpack.precisions import Data, Rewriting
 from tritonpack.precisions._formats import BF16
 from tritonpack.precisions._halved import halved_from_onnx
 from tritonpack.precisions._kept import Rules
+from tritonpack.precisions._whole import Whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,25 +29,14 @@ _OPERATORS = frozenset(
 """What adds many numbers up or divides by such a sum: eight digits are too few for it."""
 
 
-class Bf16:
+class Bf16(Whole):
     """FP32's range with eight digits: nothing overflows, but every result is rounded to one part in 256."""
 
     version = 1
     packages = ("onnx", "onnxruntime")
     data = Data.HELPFUL
-    searchable = False
     engines = frozenset({"tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.98, mean_cosine=0.998)
-
-    def groups(self, onnx: Path) -> list[Group]:
-        """None: what stays in FP32 follows from the operators and values."""
-        del onnx
-        return []
-
-    def studied(self, onnx: Path, how: Rewriting) -> Rewriting:
-        """Nothing is decided ahead."""
-        del onnx
-        return how
 
     def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:
         """Convert every floating-point value but those of ``how.fp32_modules``, norms, softmaxes and sums.

@@ -6,7 +6,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from tritonpack.core.tensors import Tolerance
-from tritonpack.precisions import Data, Group, Rewriting
+from tritonpack.precisions import Data, Rewriting
+from tritonpack.precisions._whole import Whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,25 +15,14 @@ if TYPE_CHECKING:
     from tritonpack.core.action import Facts
 
 
-class Fp32:
+class Fp32(Whole):
     """IEEE single precision throughout."""
 
     version = 1
     packages = ()
     data = Data.UNUSED
-    searchable = False
     engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(max_abs_error=1e-4, min_cosine=0.9999)
-
-    def groups(self, onnx: Path) -> list[Group]:
-        """None: nothing is rewritten."""
-        del onnx
-        return []
-
-    def studied(self, onnx: Path, how: Rewriting) -> Rewriting:
-        """Nothing is decided ahead."""
-        del onnx
-        return how
 
     def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:
         """Copy."""

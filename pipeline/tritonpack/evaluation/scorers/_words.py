@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack.core.errors import SourceError
-from tritonpack.evaluation.scorers import Confusion, Curve, Metric, Scores
+from tritonpack.evaluation.scorers import Metric, Scores
 from tritonpack.evaluation.scorers._numbers import share_of
+from tritonpack.evaluation.scorers._plain import Plain
 from tritonpack.evaluation.scorers._texts import texts_of
 
 if TYPE_CHECKING:
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from tritonpack.evaluation import Examples
 
 
-class WordScorer:
+class WordScorer(Plain):
     """Scores ``tokens``: ``(1, k)``, or ``(1, places, k)`` with ``counts (1, 1)``; best first.
 
     A word is right whether or not the tokenizer's token begins with its space.
     """
 
     version = 1
-    takes_pairs = False
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Over all places: whether the best word is right, and one over the right word's rank (0 if not answered).
@@ -56,16 +56,6 @@ class WordScorer:
         losses = 1 - columns["reciprocal_ranks"] / columns["places"]
         shown = [" | ".join(words[0] for words in row) for row in found]
         return Scores(columns, losses, shown, list(map(" | ".join, wanted)))
-
-    def curves(self, scores: Scores) -> list[Curve]:
-        """None."""
-        del scores
-        return []
-
-    def confusion(self, scores: Scores) -> Confusion | None:
-        """None: a vocabulary is too many labels."""
-        del scores
-        return None
 
 
 def _answered(output: Tensors) -> list[list[str]]:

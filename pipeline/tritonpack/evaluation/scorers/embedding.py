@@ -14,8 +14,9 @@ import numpy as np
 
 from tritonpack.core.errors import SourceError
 from tritonpack.core.tensors import row_cosines
-from tritonpack.evaluation.scorers import Confusion, Curve, Metric, Scores
+from tritonpack.evaluation.scorers import Curve, Metric, Scores
 from tritonpack.evaluation.scorers._numbers import mean_of, pearson, roc_auc, share_of, spearman
+from tritonpack.evaluation.scorers._plain import Plain
 from tritonpack.evaluation.scorers._retrieval import documents_of, retrieval_from_pairs
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _RETRIEVAL = ("mrr", "ndcg_10", "recall_1")
 _LEAST = 2
 
 
-class EmbeddingScorer:
+class EmbeddingScorer(Plain):
     """Scores ``embedding (1, d)``."""
 
     version = 1
@@ -92,11 +93,6 @@ class EmbeddingScorer:
             return []
         wrong, right, _ = roc_curve(ratings, scores.columns["cosine"])
         return [Curve("pairs rated 1", "false positive rate", "true positive rate", wrong.tolist(), right.tolist())]
-
-    def confusion(self, scores: Scores) -> Confusion | None:
-        """None: vectors aren't labels."""
-        del scores
-        return None
 
 
 SCORER = EmbeddingScorer()

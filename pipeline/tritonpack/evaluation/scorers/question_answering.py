@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack.core.errors import SourceError
-from tritonpack.evaluation.scorers import Confusion, Curve, Metric, Scores
+from tritonpack.evaluation.scorers import Metric, Scores
 from tritonpack.evaluation.scorers._numbers import mean_of
+from tritonpack.evaluation.scorers._plain import Plain
 from tritonpack.evaluation.scorers._texts import texts_of
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-class QuestionAnsweringScorer:
+class QuestionAnsweringScorer(Plain):
     """Scores the first of ``answers (1, k)``; an empty one says that the document has none."""
 
     version = 1
-    takes_pairs = False
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Means over the questions.
@@ -59,16 +59,6 @@ class QuestionAnsweringScorer:
         f1 = np.array([max(_f1(answer, text) for text in acceptable) for answer, acceptable in pairs])
         shown, expected = ([text or "no answer" for text in texts] for texts in (found, map(" | ".join, wanted)))
         return Scores({"exact": exact, "f1": f1}, 1 - f1, shown, expected)
-
-    def curves(self, scores: Scores) -> list[Curve]:
-        """None."""
-        del scores
-        return []
-
-    def confusion(self, scores: Scores) -> Confusion | None:
-        """None: answers aren't labels."""
-        del scores
-        return None
 
 
 SCORER = QuestionAnsweringScorer()

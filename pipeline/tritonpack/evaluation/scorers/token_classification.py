@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tritonpack.core.errors import SourceError
-from tritonpack.evaluation.scorers import Confusion, Curve, Metric, Scores
+from tritonpack.evaluation.scorers import Metric, Scores
 from tritonpack.evaluation.scorers._numbers import mean_of, ratio
+from tritonpack.evaluation.scorers._plain import Plain
 from tritonpack.evaluation.scorers._texts import texts_of
 
 if TYPE_CHECKING:
@@ -25,11 +26,10 @@ _PLACES = 10
 """As many right places with never a known label aren't chance: the labels have other names."""
 
 
-class TokenClassificationScorer:
+class TokenClassificationScorer(Plain):
     """Scores ``labels, starts, ends (1, n)`` of which ``counts (1, 1)`` are entities."""
 
     version = 1
-    takes_pairs = False
 
     def metrics(self, examples: Examples) -> Mapping[str, Metric]:
         """Of spans over all texts together (micro), and of texts whose spans are all right.
@@ -67,16 +67,6 @@ class TokenClassificationScorer:
             [_text(spans, row) for spans, row in zip(every, examples.rows, strict=True)] for every in (found, wanted)
         )
         return Scores(columns, losses, shown, labels)
-
-    def curves(self, scores: Scores) -> list[Curve]:
-        """None."""
-        del scores
-        return []
-
-    def confusion(self, scores: Scores) -> Confusion | None:
-        """None: a span that isn't found has no label that it was mistaken for."""
-        del scores
-        return None
 
 
 SCORER = TokenClassificationScorer()
