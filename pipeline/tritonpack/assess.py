@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tritonpack.actions.candidate import Candidate
     from tritonpack.core.runner import Observer
     from tritonpack.core.tensors import Tensors
-    from tritonpack.debugging._pair import Progress
+    from tritonpack.debugging import Progress
     from tritonpack.recipe import Recipe
     from tritonpack.reports.documents import ErrorReport
     from tritonpack.stages.answers import Prepared

@@ -119,11 +119,10 @@ def test_a_bug_keeps_its_traceback(monkeypatch, recipe):
 GATE = {"max_abs_error": None, "min_cosine": 0.95, "mean_cosine": None}
 SEARCH = {
     "trials": 12,
-    "quantized_share": 0.75,
     "layers": [
-        {"name": "layer.0", "quantized": True},
-        {"name": "layer.1", "quantized": False},
-        {"name": "layer.2", "quantized": False},
+        {"name": "layer.0", "gain": 0.75, "quantized": True},
+        {"name": "layer.1", "gain": 0.125, "quantized": False},
+        {"name": "layer.2", "gain": 0.125, "quantized": False},
     ],
 }
 
@@ -170,12 +169,12 @@ def test_what_was_refused_and_what_a_search_chose_are_told(capsys):
     assert "target small (int8_dynamic)" in lines
     assert "int8 was refused: int8: none of [7] sets" in lines
     assert (
-        "1 of 3 groups of products in int8_dynamic, 75% of the work, after 12 trials; kept in floating point: "
+        "1 of 3 groups of layers, 75% of the multiplications in int8_dynamic, after 12 trials; kept in floating point: "
         "layer.1, layer.2"
     ) in lines
     everything = {**SEARCH, "layers": SEARCH["layers"][:1]}
     lines = " ".join(printed(capsys, lineage=[{"stage": "search", "facts": everything}]))
-    assert "1 of 1 groups of products in int8, 75% of the work, after 12 trials" in lines
+    assert "1 of 1 groups of layers, 75% of the multiplications in int8, after 12 trials" in lines
     assert "kept in floating point" not in lines
     nothing = {"stage": "search", "facts": {"layers": [], "trials": 0}}
-    assert "groups of products" not in " ".join(printed(capsys, lineage=[nothing]))
+    assert "groups of layers" not in " ".join(printed(capsys, lineage=[nothing]))

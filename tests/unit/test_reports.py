@@ -120,8 +120,8 @@ def test_of_very_many_curves_the_first_are_drawn(evaluation, score):
 
 
 def test_what_a_search_quantized_is_told(evaluation):
-    assert quantized_part(evaluation.targets[0]) == ""
-    assert quantized_part(evaluation.targets[1]) == "3 of 4 groups of layers, 75% of the multiplications"
+    assert quantized_part(evaluation.targets[0].layers) == ""
+    assert quantized_part(evaluation.targets[1].layers) == "3 of 4 groups of layers, 75% of the multiplications"
     assert [label(target) for target in evaluation.targets] == ["fp32", "<small> (int8)"]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from tritonpack.actions.model import BUILD_HINT
 from tritonpack.core.action import Action
@@ -16,7 +16,6 @@ from tritonpack.precisions import PRECISIONS
 from tritonpack.stages import compile, lower, raggedize, verify  # noqa: A004
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from tritonpack.actions.rewriting import RewritingActions
@@ -115,7 +114,7 @@ class Candidate:
     def verifications(self) -> list[Proof]:
         """Every step against PyTorch, as early as it can be; on the CPU with FP16's roundings, as a GPU has them."""
         fp32 = PRECISIONS.get("fp32").tolerance
-        name, gate, judge = self.rewriting.name, self.rewriting.gate, self.judged_by
+        name, gate, judge = self.rewriting.name, self.rewriting.gate, self.rewriting.judged_by
         proofs = [
             self._verify(self.model.exported, self.model.reference, ROUNDING, fp32, "ONNX as exported", ragged=False),
             self._verify(self.lowered, judge, ROUNDING, gate, f"ONNX {name}", ragged=False),
@@ -130,30 +129,12 @@ class Candidate:
     def agreement(self) -> Action:
         """How far the last file that this machine can run is from PyTorch; held to nothing but being finite."""
         file, engine, name = self.runnable
-        return self._verify(file, self.judged_by, engine, Tolerance(), name, ragged=True).action
-
-    @property
-    def judged_by(self) -> Action:
-        """What the engine is held against."""
-        return self.rewriting.judged_by
+        return self._verify(file, self.rewriting.judged_by, engine, Tolerance(), name, ragged=True).action
 
     def _verify(
         self, candidate: Action, reference: Action, engine: Engine, gate: Tolerance, name: str, *, ragged: bool
     ) -> Proof:
         model = self.model
-        measure = partial(
-            verify.report_from_candidate,
-            engine=engine,
-            task=model.task,
-            outputs=model.traced.outputs,
-            axes=model.axes if ragged else None,
-            tolerance=gate,
-            name=name,
-        )
-
-        def run(paths: Mapping[str, Path], out: Path) -> dict[str, Any]:
-            return measure(paths["candidate"], paths["reference"], out=out)
-
         action = Action(
             "verify",
             verify.VERSION,
@@ -164,7 +145,17 @@ class Candidate:
                 "task_version": model.task.version,
             },
             {"candidate": candidate, "reference": reference},
-            run,
+            lambda paths, out: verify.report_from_candidate(
+                paths["candidate"],
+                paths["reference"],
+                engine=engine,
+                task=model.task,
+                outputs=model.traced.outputs,
+                axes=model.axes if ragged else None,
+                tolerance=gate,
+                name=name,
+                out=out,
+            ),
             engine.identity(),
             f"verify {name}",
             proves=candidate,

@@ -151,7 +151,6 @@ def _identity(rewriting: RewritingActions) -> str:
 
 
 def _facts(found: Found, precision: str) -> dict[str, Any]:
-    quantized = sum(layer.gain for layer in found.layers if layer.quantized)
     nearest = (
         f"{precision}: none of the sets of layers that were tried keeps the budget, in {found.trials} trials; "
         f"nearest: {found.chosen.violation}"
@@ -160,7 +159,6 @@ def _facts(found: Found, precision: str) -> dict[str, Any]:
         "met": found.met,
         "message": "" if found.met else nearest,
         "trials": found.trials,
-        "quantized_share": quantized,
         "chosen": found.chosen.to_json(),
         "everything": found.everything.to_json(),
         "layers": [layer.to_json() for layer in found.layers],

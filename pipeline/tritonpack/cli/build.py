@@ -169,13 +169,14 @@ def _refusals(target: BuiltTarget) -> list[str]:
 
 def _searches(target: BuiltTarget) -> list[str]:
     """What a search chose, in a line."""
+    from tritonpack.reports.evaluation import quantized_part
+
     found = [step["facts"] for step in target.lineage if step["stage"] == "search" and step["facts"]["layers"]]
     lines = []
     for facts in found:
         kept = [layer["name"] for layer in facts["layers"] if not layer["quantized"]]
         lines.append(
-            f"{len(facts['layers']) - len(kept)} of {len(facts['layers'])} groups of products in {target.precision}, "
-            f"{facts['quantized_share']:.0%} of the work, after {facts['trials']} trials"
+            f"{quantized_part(facts['layers'])} in {target.precision}, after {facts['trials']} trials"
             + (f"; kept in floating point: {', '.join(kept)}" if kept else "")
         )
     return lines

@@ -151,5 +151,5 @@ def _number(value: float | None, sign: str = "") -> str:
 def _quantized(target: TargetScore) -> str:
     from tritonpack.reports.evaluation import quantized_part
 
-    part = quantized_part(target)
+    part = quantized_part(target.layers)
     return f"quantized {part}" if part else ""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from tritonpack.compressions._layers import Layers
 
+_SHOWN = 8
+"""Names in a hint: more would be read by nobody."""
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -57,9 +60,10 @@ def matrices_of(
     every = _every_matrix(module)
     for pattern in (*(chosen or ()), *skipped):
         if not any(_matches(matrix.name, pattern) for matrix in every):
+            shown = [matrix.name for matrix in every[:_SHOWN]] + ["..."] * (len(every) > _SHOWN)
             raise RecipeError(
                 f"no linear layer of the model is called '{pattern}'",
-                hint=f"It has: {', '.join(matrix.name for matrix in every[:8]) or 'none'}{' ...' * (len(every) > 8)}",  # noqa: PLR2004
+                hint=f"It has: {', '.join(shown) or 'none'}",
                 field="compress.modules",
                 value=pattern,
             )

@@ -119,7 +119,7 @@ def trained(
 
 def _split(count: int, seed: int) -> tuple[list[int], list[int]]:
     """Numbers of the batches that are held out, and of those that are learnt from."""
-    if count < 2:  # noqa: PLR2004
+    if count < 2:  # noqa: PLR2004  one to learn from and one to hold out
         raise CompressionError(
             f"{count} batches of rows are too few to learn from: one is held out",
             hint="Give more rows in the recipe's training data.",

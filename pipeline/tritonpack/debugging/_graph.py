@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack.core.errors import ConfigurationError
+from tritonpack.core.graphs import subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -188,17 +189,10 @@ def _halves() -> frozenset[int]:
 def _reads(node: Any) -> Iterator[str]:
     """What a node reads, also inside its subgraphs; what these compute themselves is among it."""
     yield from (name for name in node.input if name)
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         for inner in graph.node:
             yield from _reads(inner)
         yield from (output.name for output in graph.output)
-
-
-def _subgraphs(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _copied(node: Any, renamed: Mapping[str, str]) -> Any:
@@ -210,7 +204,7 @@ def _copied(node: Any, renamed: Mapping[str, str]) -> Any:
 
 def _rename(node: Any, renamed: Mapping[str, str]) -> None:
     node.input[:] = [renamed.get(name, name) for name in node.input]
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         for inner in graph.node:
             _rename(inner, renamed)
         for output in graph.output:

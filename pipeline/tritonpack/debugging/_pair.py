@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tritonpack.core.tensors import Tensors, Tolerance
+    from tritonpack.debugging import Progress
     from tritonpack.debugging._graph import Part
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many values are done, and of how many."""
 GROUP_BYTES = 2**28
 GROUP_LEAST = 16
 """What one run may give: a graph that gives all of its values at once holds them all in memory."""

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tritonpack.core.tensors import Tensors, Tolerance
+    from tritonpack.debugging import Progress
     from tritonpack.debugging._difference import Difference
     from tritonpack.debugging._graph import Graph
-    from tritonpack.debugging._pair import Progress
 
 _MOST = 0.8
 _ODD = 5.0

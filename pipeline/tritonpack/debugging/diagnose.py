@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tritonpack.core.tensors import Tensors, Tolerance
-    from tritonpack.debugging._pair import Progress
+    from tritonpack.debugging import Progress
 
 
 @dataclass(frozen=True)

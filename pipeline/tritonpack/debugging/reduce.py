@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from tritonpack.core.tensors import Tensors, Tolerance
-    from tritonpack.debugging._pair import Progress
+    from tritonpack.debugging import Progress
     from tritonpack.debugging.compare import Comparison
 
 

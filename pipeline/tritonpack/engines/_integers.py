@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tritonpack.core.graphs import drop_unread
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -47,7 +49,7 @@ def fusible_from_onnx(onnx: Path, out: Path, *, unsigned: bool) -> int:
     for node in list(model.graph.node):
         if node.op_type == "MatMul" and ranks.get(node.output[0]) == _MATRIX:
             rewriter.subtract_bias(node)
-    _drop_unread(model.graph)
+    drop_unread(model.graph)  # the runtime would warn of each
     out.write_bytes(model.SerializeToString(deterministic=True))
     return len(quantizing)
 
@@ -59,19 +61,6 @@ def _ranks(model: Any) -> dict[str, int]:
     types = {value.name: value.type.tensor_type for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
     types |= {output.name: output.type.tensor_type for output in model.graph.output}
     return {name: len(found.shape.dim) for name, found in types.items() if found.HasField("shape")}
-
-
-def _drop_unread(graph: Any) -> None:
-    """Take out constants that nothing reads: the runtime would warn of each."""
-    read = _names_read(graph) | {output.name for output in graph.output}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
-        graph.initializer.remove(tensor)
-
-
-def _names_read(graph: Any) -> set[str]:
-    """Every value that a node reads, or a node in a graph inside one."""
-    inner = [part for node in graph.node for a in node.attribute for part in (a.g, *a.graphs)]
-    return {name for node in graph.node for name in node.input}.union(*map(_names_read, inner))
 
 
 class _Rewriter:

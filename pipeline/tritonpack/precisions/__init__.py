@@ -10,6 +10,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from tritonpack.core.registry import Registry
+from tritonpack.precisions._quantize import weight_nodes
+
+__all__ = ["PRECISIONS", "Calibrator", "Data", "Group", "Precision", "Rewriting", "weight_nodes"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

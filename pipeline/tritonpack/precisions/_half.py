@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tritonpack.core.graphs import subgraphs
 from tritonpack.precisions._flow import float_values
 
 if TYPE_CHECKING:
@@ -136,11 +137,10 @@ class _Writer:
 
 def _inner_nodes(node: Any) -> Iterator[Any]:
     """Every node of a node's subgraphs, at any depth."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield inner
-                yield from _inner_nodes(inner)
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            yield inner
+            yield from _inner_nodes(inner)
 
 
 def _is_defined(node: Any, format_: Format, opset: int) -> bool:

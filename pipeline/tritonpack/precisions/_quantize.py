@@ -7,6 +7,8 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tritonpack.core.graphs import drop_unread
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -31,7 +33,7 @@ def quietly() -> Iterator[None]:
 
 def weight_nodes(graph: Any) -> list[Any]:
     """The products whose second operand is a constant FP32 matrix: those with weights."""
-    constants = _matrices(graph)
+    constants = matrices(graph)
     return [node for node in graph.node if _is_product(node) and node.input[1] in constants]
 
 
@@ -50,10 +52,10 @@ def with_products_alone(path: Path) -> Any:
 
     model = onnx.load(path)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    matrices = _matrices(model.graph)
+    weights = matrices(model.graph)
     nodes = []
     for node in model.graph.node:
-        has_weights = _is_product(node) and node.input[1] in matrices
+        has_weights = _is_product(node) and node.input[1] in weights
         if has_weights:
             node.name = node.name or node.output[0]
         gemm = has_weights and node.op_type == "Gemm"
@@ -67,24 +69,11 @@ def replace_nodes(graph: Any, nodes: list[Any]) -> None:
     copies = [node.__class__.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
-    used = names_read(graph)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    drop_unread(graph)
 
 
-def names_read(graph: Any) -> set[str]:
-    """Every value that a node of the graph, or of a graph inside it, or the graph's end reads."""
-    names = {output.name for output in graph.output}
-    for node in graph.node:
-        names.update(node.input)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                names |= names_read(inner)
-    return names
-
-
-def _matrices(graph: Any) -> set[str]:
+def matrices(graph: Any) -> set[str]:
+    """Names of the constant FP32 matrices."""
     import onnx
 
     floating = onnx.TensorProto.FLOAT

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tritonpack.precisions._quantize import matrices
+
 _GREATEST = 127
 _LEAST_SCALE = 1e-12
 """Keeps a row of zeros from having no scale."""
@@ -19,7 +21,8 @@ def with_tables_in_int8(model: Any) -> int:
     """
     import onnx
 
-    floats = {t.name: t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2}  # noqa: PLR2004
+    names_of_tables = matrices(model.graph)
+    floats = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in names_of_tables}
     lookups = [node for node in model.graph.node if node.op_type == "Gather" and node.input[0] in floats]
     names = dict.fromkeys(node.input[0] for node in lookups)
     pairs = []

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tritonpack.core.action import Facts
-    from tritonpack.core.observations import Observations
 
 
 class Int8:
@@ -53,8 +52,6 @@ class Int8:
         Raises:
             LoweringError: nothing was observed, nothing is left to quantize, or a group to keep doesn't exist.
         """
-        if how.ranges is None:
-            _observed(how)
         model = with_products_alone(onnx)
         groups = groups_of(model.graph)
         check_kept(groups.values(), how.keep, "int8")
@@ -69,12 +66,6 @@ class Int8:
 
 
 PRECISION = Int8()
-
-
-def _observed(how: Rewriting) -> Observations:
-    if how.observed is None:
-        raise LoweringError("int8: no calibration data", hint="Add calibration: {file: FILE} to the recipe.")
-    return how.observed
 
 
 def _tables_alone(model: Any, out: Path) -> Facts:
@@ -94,26 +85,27 @@ def _ranges(graph: Any, chosen: Mapping[str, Group], how: Rewriting) -> dict[str
     """The range of each value that the chosen groups read.
 
     Raises:
-        LoweringError: a value wasn't observed.
+        LoweringError: nothing, or not this value, was observed.
     """
     import onnx
 
     if how.ranges is not None:
         return {value: how.ranges[value] for value in chosen}
-    observed = _observed(how)
+    if how.observed is None:
+        raise LoweringError("int8: no calibration data", hint="Add calibration: {file: FILE} to the recipe.")
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     products = products_by_value(graph)
     readers = Counter(name for nodes in products.values() for name in {node.input[1] for node in nodes})
     found = {}
     for value, group in chosen.items():
-        if value not in observed.activations:
+        if value not in how.observed.activations:
             raise LoweringError(f"int8: the input '{value}' of {group.name} wasn't observed on calibration data")
         names = [node.input[1] for node in products[value]]
         # Weights that another group multiplies too can't take this one's outliers.
         smoothing = how.smoothing if all(readers[name] == 1 for name in names) else None
         weights = [onnx.numpy_helper.to_array(constants[name]) for name in names]
-        found[value] = range_of(observed.activations[value], weights, how.calibrator, smoothing)
+        found[value] = range_of(how.observed.activations[value], weights, how.calibrator, smoothing)
     return found
 
 

@@ -50,7 +50,7 @@ def html_from_evaluation(evaluation: Evaluation) -> str:
         curves_left=max(0, max(len(target.score["curves"]) for target in evaluation.targets) - _MOST_CURVES),
         confusions=[(target, confusion_of(target)) for target in evaluation.targets if target.score["confusion"]],
         sensitivity=[
-            Plot(label(target), quantized_part(target), svg_from_layers(target.layers))
+            Plot(label(target), quantized_part(target.layers), svg_from_layers(target.layers))
             for target in evaluation.targets
             if target.layers
         ],
@@ -65,13 +65,13 @@ def label(target: TargetScore) -> str:
     return target.target if target.target == target.precision else f"{target.target} ({target.precision})"
 
 
-def quantized_part(target: TargetScore) -> str:
-    """How much of a graph a search quantized; empty without one."""
-    if not target.layers:
+def quantized_part(layers: Sequence[Mapping[str, Any]]) -> str:
+    """How much of a graph a search quantized, of the layers that it chose among; empty without any."""
+    if not layers:
         return ""
-    inside = [layer for layer in target.layers if layer["quantized"]]
+    inside = [layer for layer in layers if layer["quantized"]]
     share = sum(layer["gain"] for layer in inside)
-    return f"{len(inside)} of {len(target.layers)} groups of layers, {share:.0%} of the multiplications"
+    return f"{len(inside)} of {len(layers)} groups of layers, {share:.0%} of the multiplications"
 
 
 def verdict(difference: Mapping[str, float | None]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tritonpack.core.tensors import Tensors
 
+_L2 = 2
 _ELEMENTS = 2048
 """Elements of one input that a run takes: a whole batch of long rows would hold every value of the graph at once."""
 _MATTERS = 20.0
@@ -221,7 +222,8 @@ def _attribute(node: Any, name: str, default: Any) -> Any:
 
 
 def _watch_power(watched: _Watched, node: Any) -> None:
-    watch = watched.watch_squares if _attribute(node, "p", 2) == 2 else watched.watch_magnitudes  # noqa: PLR2004
+    squares = _attribute(node, "p", _L2) == _L2
+    watch = watched.watch_squares if squares else watched.watch_magnitudes
     watch(node, node.input[0], [_attribute(node, "axis", -1)])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tritonpack.core.errors import SourceError
 from tritonpack.core.observations import BINS, SAMPLED_ROWS, Activation, Observations, write_observations
-from tritonpack.precisions._quantize import weight_nodes
+from tritonpack.precisions import weight_nodes
 from tritonpack.stages._magnitudes import magnitudes_from_onnx
 
 if TYPE_CHECKING:
