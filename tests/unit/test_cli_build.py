@@ -111,7 +111,7 @@ def test_markup_in_a_message_is_text(run, tmp_path):
 
 def test_a_bug_keeps_its_traceback(monkeypatch, recipe):
     monkeypatch.setattr(sys, "argv", ["tritonpack", "plan", str(recipe())])
-    monkeypatch.setattr("tritonpack.recipe.load_recipe", lambda _path: 1 // 0)
+    monkeypatch.setattr("tritonpack.recipe.load_recipe", lambda _path, _overlays: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         main()
 

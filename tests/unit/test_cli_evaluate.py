@@ -92,7 +92,7 @@ def call(monkeypatch):
     def connected(url):
         yield url
 
-    monkeypatch.setattr(tritonpack.recipe, "load_recipe", lambda _: SimpleNamespace(name="tiny", default_target="cpu"))
+    monkeypatch.setattr(tritonpack.recipe, "load_recipe", lambda *_: SimpleNamespace(name="tiny", default_target="cpu"))
     monkeypatch.setattr(tritonpack.endpoint, "connected", connected)
     monkeypatch.setattr(tritonpack.endpoint, "served_limits", lambda client, model: asked.append((client, model)))
 

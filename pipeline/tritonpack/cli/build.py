@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from tritonpack.cli.output import json_option, print_json, stdout, table_from_rows
+from tritonpack.cli.overlay import overlay_option
 from tritonpack.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _STORE = click.option(
     metavar="N",
     help="Graphs that a search for INT8 layers may measure. Default: the target's quantization.trials.",
 )
+@overlay_option
 @_STORE
 @json_option
 def build(
@@ -45,6 +47,7 @@ def build(
     targets: tuple[str, ...],
     repository: Path,
     budget_trials: int | None,
+    overlays: tuple[Path, ...],
     store: Path | None,
     as_json: bool,
 ) -> None:
@@ -52,7 +55,7 @@ def build(
     from tritonpack.api import build as run_build
     from tritonpack.recipe import load_recipe
 
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, overlays)
     with watching(quiet=as_json) as observer:
         result = run_build(
             loaded, targets, repository=repository, store=store, observer=observer, budget_trials=budget_trials
@@ -66,14 +69,15 @@ def build(
 @click.command()
 @_RECIPE
 @click.option("--target", "targets", multiple=True, help="A target of the recipe; may be repeated. Default: every one.")
+@overlay_option
 @_STORE
 @json_option
-def plan(recipe: Path, targets: tuple[str, ...], store: Path | None, as_json: bool) -> None:
+def plan(recipe: Path, targets: tuple[str, ...], overlays: tuple[Path, ...], store: Path | None, as_json: bool) -> None:
     """Show what `build` would run for RECIPE: hit or miss, without running it."""
     from tritonpack.api import plan as foresee
     from tritonpack.recipe import load_recipe
 
-    foreseen, impossible = foresee(load_recipe(recipe), targets, store=store)
+    foreseen, impossible = foresee(load_recipe(recipe, overlays), targets, store=store)
     if as_json:
         print_json(
             {

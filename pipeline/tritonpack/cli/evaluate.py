@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tritonpack.cli.output import json_option, print_json, stdout, table_from_rows
+from tritonpack.cli.overlay import overlay_option
 from tritonpack.core.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _BYTES_PER_MB = 1e6
               help="Ask the served model at this gRPC endpoint instead, beside FP32 in process.")  # fmt: skip
 @click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write the page with plots, curves and confusion matrices too.")  # fmt: skip
+@overlay_option
 @click.option("--store", type=click.Path(path_type=Path),
               help="Artifacts are kept here. Default: ~/.cache/tritonpack/store.")  # fmt: skip
 @json_option
@@ -38,6 +40,7 @@ def evaluate(
     precisions: tuple[str, ...],
     served_url: str | None,
     html_file: Path | None,
+    overlays: tuple[Path, ...],
     store: Path | None,
     as_json: bool,
 ) -> None:
@@ -51,7 +54,7 @@ def evaluate(
 
     if served_url and (targets or precisions):
         raise click.UsageError("--served measures what the server has; leave --target and --precision out")
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, overlays)
     found = _measured(loaded, targets, precisions, served_url, store, quiet=as_json)
     if not found.targets:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.refused.items())

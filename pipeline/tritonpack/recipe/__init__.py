@@ -11,7 +11,7 @@
     gates:   {accuracy: {dataset: {kind: lee}, max_drop: 0.005}}
     serving: {max_batch: 64, threads: 2}
 
-`load_recipe` reads and validates; `recipe_schema` is the published JSON Schema.
+`load_recipe` reads and validates, with overlays laid over it; `recipe_schema` is the published JSON Schema.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from pydantic import ValidationError
 
 from tritonpack.core.errors import RecipeError
 from tritonpack.recipe._problems import problem_of
+from tritonpack.recipe.overlays import document_with_overlay
 from tritonpack.recipe.specs import NAME_PATTERN, AccuracySpec, CalibrationSpec, Recipe, TargetSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -35,30 +37,56 @@ __all__ = [
     "Recipe",
     "TargetSpec",
     "load_recipe",
+    "overlaid",
     "recipe_from_document",
     "recipe_schema",
 ]
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, overlays: Sequence[Path] = ()) -> Recipe:
     """Read and validate a recipe.
 
+    Args:
+        path: the recipe.
+        overlays: files that are laid over it, one after another (`tritonpack.recipe.overlays`); paths in them are
+            relative to the recipe's folder as well.
+
     Raises:
-        RecipeError: the file isn't there, isn't YAML, or a field is wrong; the message names each
+        RecipeError: a file isn't there, isn't YAML, or a field is wrong; the message names each
             field with its value, the hint the nearest known key.
     """
+    document = _document(path, "recipe", "See recipes/minilm.yaml.")
+    for file in overlays:
+        overlay = _document(file, "overlay", "An overlay holds a part of a recipe; `tritonpack tune` writes one.")
+        document = document_with_overlay(document, overlay, str(file))
+    recipe = recipe_from_document(document, origin=" with ".join(map(str, (path, *overlays))))
+    recipe._folder = path.resolve().parent  # noqa: SLF001  the loader alone knows it
+    return recipe
+
+
+def overlaid(recipe: Recipe, overlay: Mapping[str, Any], origin: str = "overlay") -> Recipe:
+    """The recipe with an overlay laid over what its file says; defaults stay defaults.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    document = recipe.model_dump(mode="json", exclude_unset=True)
+    changed = recipe_from_document(document_with_overlay(document, overlay, origin), f"{recipe.name} with {origin}")
+    changed._folder = recipe.folder  # noqa: SLF001  the loader alone knows it
+    return changed
+
+
+def _document(path: Path, what: str, hint: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        what = "can't be read" if isinstance(error, PermissionError) else "isn't there"
-        raise RecipeError(f"recipe {path} {what}", hint="Give the path of a YAML file.") from error
+        why = "can't be read" if isinstance(error, PermissionError) else "isn't there"
+        raise RecipeError(f"{what} {path} {why}", hint="Give the path of a YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} isn't YAML: {error}", hint="See recipes/minilm.yaml.") from error
+        raise RecipeError(f"{what} {path} isn't YAML: {error}", hint=hint) from error
     if not isinstance(document, dict):
-        raise RecipeError(f"recipe {path} holds no mapping", hint="See recipes/minilm.yaml.")
-    recipe = recipe_from_document(document, origin=str(path))
-    recipe._folder = path.resolve().parent  # noqa: SLF001  the loader alone knows it
-    return recipe
+        raise RecipeError(f"{what} {path} holds no mapping", hint=hint)
+    return document
 
 
 def recipe_from_document(document: dict[str, Any], origin: str = "recipe") -> Recipe:
