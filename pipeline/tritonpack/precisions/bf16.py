@@ -35,7 +35,7 @@ class Bf16(Whole):
     version = 1
     packages = ("onnx", "onnxruntime")
     data = Data.HELPFUL
-    engines = frozenset({"tensorrt", "tensorrt_rtx"})
+    engines = frozenset({"openvino", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.98, mean_cosine=0.998)
 
     def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:

@@ -21,7 +21,7 @@ class Fp32(Whole):
     version = 1
     packages = ()
     data = Data.UNUSED
-    engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
+    engines = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(max_abs_error=1e-4, min_cosine=0.9999)
 
     def rewrite(self, onnx: Path, out: Path, how: Rewriting) -> Facts:

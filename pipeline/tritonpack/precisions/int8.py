@@ -34,7 +34,7 @@ class Int8:
     packages = ("onnx",)
     data = Data.NEEDED
     searchable = True
-    engines = frozenset({"onnxruntime", "tensorrt", "tensorrt_rtx"})
+    engines = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"})
     tolerance = Tolerance(min_cosine=0.95, mean_cosine=0.98)
 
     def groups(self, onnx: Path) -> list[Group]:
