@@ -3,13 +3,15 @@
 # make conformance  every family and task through the server, against transformers: docs/conformance.md
 # make zoo    real weights from packages: the task's metric, of PyTorch and served
 # make precision  real models in every precision: metric, cosine, size, speed, layers kept: docs/precision.md
+# make growth  how cost grows with length, batch, concurrency, models and bytes: docs/growth.md
+# make bench-gpu  engines and PyTorch on this machine's GPU: docs/benchmarks-gpu.md; nothing where there is none
 # make check  linters, types, import rules, documentation
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check conformance zoo precision test-docker format bench schema clean
+.PHONY: demo test check conformance zoo precision test-docker format bench growth bench-gpu schema clean
 
 demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
@@ -44,6 +46,13 @@ test-docker: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/serving.py
+
+growth: $(READY)
+	$(BIN)/tritonpack build recipes/minilm.yaml --repository build/growth_repository
+	$(BIN)/python benchmarks/growth.py --repository build/growth_repository
+
+bench-gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py
 
 format: $(READY)
 	$(BIN)/ruff format .

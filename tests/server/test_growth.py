@@ -22,10 +22,8 @@ def test_every_curve_is_measured_drawn_and_written(tiny_repository, tmp_path):
     assert ended.returncode == 0, ended.stderr
     curves = {curve["name"]: curve for curve in json.loads(ended.stdout)["curves"]}
     assert set(curves) == CURVES
-    figures = [
-        values for curve in curves.values() for point in curve["median_lowest_highest"] for values in point.items()
-    ]
-    assert all(min(values) > 0 for name, values in figures if name != "x")
+    points = [point for curve in curves.values() for point in curve["median_lowest_highest"]]
+    assert all(min(values) > 0 for point in points for name, values in point.items() if name != "x")
     assert [point["x"] for point in curves["models"]["median_lowest_highest"]] == [1, 2]
     one, two = (point["processes"][0] for point in curves["models"]["median_lowest_highest"])
     assert two > one

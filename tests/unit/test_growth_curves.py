@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import click
 import pytest
@@ -24,8 +24,7 @@ from tritonpack.reports.figures import COLORS
 
 def curve_of(name, **figures):
     """A curve of one round; each keyword is a figure at 1, 2 and 4."""
-    named = {key: values for key, values in figures.items()}
-    return Curve.of_rounds(name, "x", [{x: {k: v[i] for k, v in named.items()} for i, x in enumerate((1, 2, 4))}])
+    return Curve.of_rounds(name, "x", [{x: {k: v[i] for k, v in figures.items()} for i, x in enumerate((1, 2, 4))}])
 
 
 def models_curve():
@@ -89,14 +88,11 @@ def test_every_chapter_has_points_and_rounds_that_ascend(name):
 
 def test_a_picture_holds_a_line_for_every_figure():
     curve = curve_of("models", one=(1, 2, 3), other=(3, 300, 3000))
-    svg = svg_from_curve(
-        curve, [Panel("Both", ("one", "other"), ("first", "second"), is_log=True), Panel("A", ("one",))]
-    )
-    ElementTree.fromstring(svg)  # noqa: S314  our own
+    panels = [Panel("Both", ("one", "other"), ("first", "second"), is_log=True), Panel("A", ("one",))]
+    svg = svg_from_curve(curve, panels)
+    ET.fromstring(svg)  # noqa: S314  our own
     assert all(word in svg for word in ("Both", "first", "second", COLORS[0], COLORS[1]))
-    assert svg == svg_from_curve(
-        curve, [Panel("Both", ("one", "other"), ("first", "second"), is_log=True), Panel("A", ("one",))]
-    )
+    assert svg == svg_from_curve(curve, panels)
 
 
 def test_weights_make_a_model_of_about_that_size(tmp_path):
@@ -126,7 +122,7 @@ def test_copies_of_an_ensemble_know_their_own_models(tmp_path):
 
 def test_what_isnt_an_ensemble_of_texts_is_refused(tmp_path):
     write_weights(tmp_path, 4, threads=1)
-    with pytest.raises(click.UsageError, match="no model 'minilm'.*tritonpack build"):
+    with pytest.raises(click.UsageError, match=r"no model 'minilm'.*tritonpack build"):
         ensemble_of(tmp_path, "minilm")
     with pytest.raises(click.UsageError, match="isn't an ensemble that takes `text`"):
         ensemble_of(tmp_path, "weights")
