@@ -109,7 +109,7 @@ def test_a_failing_request_is_reported_before_perf_analyzer_runs(url):
 
 
 def test_windows_without_an_answer_are_reported(url):
-    with pytest.raises(LoadTestError, match="concurrency 1"):
+    with pytest.raises(LoadTestError, match="closed:1"):
         run_load_test(ensure_perf_analyzer(), LoadPlan("hash", (1,), 0.03, url), ["sleep"])
 
 

@@ -15,9 +15,10 @@ from tritonpack.core.errors import StoreError
 from tritonpack.core.machine import Machine, this_machine
 from tritonpack.loadtest.charts import Series, compact, distribution_chart, line_chart, log_ticks, nice_ticks
 from tritonpack.loadtest.driver import LoadPlan, LoadTest
+from tritonpack.loadtest.perf_files import level_from_files
 from tritonpack.loadtest.report import html_from_test, spread, write_report
-from tritonpack.loadtest.results import level_from_files
 from tritonpack.loadtest.texts import TextSummary
+from tritonpack.loadtest.traffic import Closed
 
 RECORDED = Path(__file__).parent / "data/perf_analyzer-2.50"
 MACHINE = Machine("A <fast> CPU & more", 2, 25.8, "Linux x86_64", "glibc 2.36", "3.11.7", "0.1.0")
@@ -27,9 +28,11 @@ TEXTS = TextSummary("texts.txt", 200, 16.6, 95)
 @pytest.fixture
 def test_result():
     summary = (RECORDED / "output.txt").read_text(encoding="utf-8")
-    level = level_from_files(RECORDED / "level.csv", RECORDED / "profile.json", summary)
-    levels = (level, replace(level, concurrency=16, throughput_per_s=300.0))
-    return LoadTest(LoadPlan("minilm", (4, 16), 0.6), "triton 2.51.0", "2026-11-22T04:00:00+00:00", "2.50", levels)
+    level = level_from_files(RECORDED / "level.csv", RECORDED / "profile.json", summary, Closed(4))
+    levels = (level, replace(level, concurrency=16, load="closed:16", throughput_per_s=300.0))
+    return LoadTest(
+        LoadPlan("minilm", (4, 16), 0.6), "triton 2.51.0", "2026-11-22T04:00:00+00:00", "perf_analyzer 2.50", levels
+    )
 
 
 def test_both_files_are_written(test_result, tmp_path):
@@ -38,7 +41,7 @@ def test_both_files_are_written(test_result, tmp_path):
     document = json.loads(files.json.read_bytes())
     assert [level["concurrency"] for level in document["levels"]] == [4, 16]
     assert document["levels"][0]["latency"]["p50_us"] == 14595
-    assert document["measurement"] == {"windows": 3, "window_ms": 200, "texts_per_request": 1}
+    assert document["measurement"] == {"windows": 3, "duration_s": 0.6, "texts_per_request": 1}
 
 
 def test_the_page_needs_nothing_else(test_result):

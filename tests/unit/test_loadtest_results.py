@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tritonpack.core.errors import LoadTestError
-from tritonpack.loadtest.results import level_from_files, mean_batches_from_summary
+from tritonpack.loadtest.perf_files import level_from_files, mean_batches_from_summary
+from tritonpack.loadtest.traffic import Arrivals, Closed
 
 RECORDED = Path(__file__).parent / "data/perf_analyzer-2.50"
+FOUR = Closed(4)
 
 
 @pytest.fixture
@@ -18,15 +20,15 @@ def recorded(tmp_path):
     return tmp_path
 
 
-def read(folder):
+def read(folder, load=FOUR):
     return level_from_files(
-        folder / "level.csv", folder / "profile.json", (folder / "output.txt").read_text(encoding="utf-8")
+        folder / "level.csv", folder / "profile.json", (folder / "output.txt").read_text(encoding="utf-8"), load
     )
 
 
 def test_the_model_itself(recorded):
     level = read(recorded)
-    assert (level.concurrency, level.throughput_per_s) == (4, 209.848)
+    assert (level.load, level.concurrency, level.throughput_per_s) == ("closed:4", 4, 209.848)
     latency = level.latency
     assert (latency.p50_us, latency.p90_us, latency.p95_us, latency.p99_us) == (14595, 23784, 35921, 107077)
     # The parts of a request add up to what the summary calls its average latency, 18653 us.
@@ -54,10 +56,24 @@ def test_the_record_of_every_request(recorded):
     assert level.latency.quantiles_us[50] == pytest.approx(level.latency.p50_us, rel=0.02)
 
 
+def test_slices_share_the_requests_out(recorded):
+    level = read(recorded)
+    assert len(level.slices) == 10
+    assert sum(part.answered for part in level.slices) == level.requests
+    seconds = sum(part.duration_s for part in level.slices)
+    assert seconds == pytest.approx(level.requests / level.throughput_per_s, rel=0.05)
+    assert all(len(part.quantiles_us) == (101 if part.answered else 0) for part in level.slices)
+
+
+def test_a_rate_says_what_was_sent(recorded):
+    level = read(recorded, Arrivals(250.0))
+    assert (level.load, level.concurrency, level.offered_per_s) == ("poisson:250", 0, 250.0)
+
+
 def test_a_single_model_has_no_stages(recorded):
     for path in recorded.glob("*_v1.level.csv"):
         path.unlink()
-    level = level_from_files(recorded / "level.csv", None, "")
+    level = level_from_files(recorded / "level.csv", None, "", Closed(4))
     assert (level.stages, level.queue_us, level.compute_us) == ((), 1, 75 + 7218 + 449)
     assert (level.requests, level.window_throughput_per_s, level.latency.quantiles_us) == (0, (), ())
 

@@ -12,11 +12,17 @@ from tritonpack.cli.output import json_option, print_json, stderr, stdout, table
 from tritonpack.endpoint import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tritonpack.loadtest.driver import LoadPlan, LoadTest, Progress
+    from tritonpack.loadtest.install import PerfAnalyzer
+    from tritonpack.loadtest.results import Level
+    from tritonpack.loadtest.traffic import Load
 
 _US_PER_MS = 1000
+_CONCURRENCIES = (1, 4, 16)
+_DURATION_S = 9.0
+_VERDICT_STYLES = {"better": "green", "worse": "red", "noise": "dim"}
 
 
 class _Concurrencies(click.ParamType[tuple[int, ...]]):
@@ -36,83 +42,196 @@ class _Concurrencies(click.ParamType[tuple[int, ...]]):
 
 @click.command()
 @click.argument("model")
-@click.option("--concurrency", "concurrencies", type=_Concurrencies(), default="1,4,16", show_default=True,
-              metavar="N,N,...", help="Requests in flight; one run each.")  # fmt: skip
+@click.option("--concurrency", "concurrencies", type=_Concurrencies(), metavar="N,N,...",
+              help="Requests in flight; one run each. Default: 1,4,16.")  # fmt: skip
+@click.option("--traffic", metavar="SPEC",
+              help="What arrives instead: poisson:RATE, constant:RATE, steps:RATE,RATE,..., "
+                   "spikes:RATE,PEAK[,EVERY,LENGTH] or soak:TIME@RATE, rates in requests a second.")  # fmt: skip
+@click.option("--slo", metavar="SLO", help="Search the highest rate that keeps an objective such as 'p99<=25ms'.")
 @click.option("--url", default=DEFAULT_URL, show_default=True, metavar="HOST:PORT", help="The server's gRPC endpoint.")
 @click.option("--texts", "texts_file", type=click.Path(path_type=Path), metavar="FILE",
               help="One text a line; a pair has a tabulator between. Default: 200 English texts.")  # fmt: skip
-@click.option("--duration", "duration_s", type=float, default=9.0, show_default=True, metavar="S",
-              help="Seconds that each concurrency is measured, in three windows.")  # fmt: skip
+@click.option("--lengths", metavar="SPEC",
+              help="Cut the texts to so many words: lognormal:MEDIAN,SIGMA, uniform:LEAST,MOST, fixed:WORDS or "
+                   "file:FILE.")  # fmt: skip
+@click.option("--duration", "duration_s", type=float, metavar="S",
+              help="Seconds that each load is measured. Default: 9, or what the traffic says.")  # fmt: skip
+@click.option("--generator", type=click.Choice(["perf_analyzer", "python"]),
+              help="What sends the requests. Default: perf_analyzer, for rates python.")  # fmt: skip
+@click.option("--against", "against_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Hold this run against another, by the JSON that it wrote.")  # fmt: skip
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), default=Path("reports"),
               show_default=True, metavar="DIR", help="Where the JSON and the HTML go.")  # fmt: skip
 @json_option
 def bench(
     model: str,
-    concurrencies: tuple[int, ...],
+    concurrencies: tuple[int, ...] | None,
+    traffic: str | None,
+    slo: str | None,
     url: str,
     texts_file: Path | None,
-    duration_s: float,
+    lengths: str | None,
+    duration_s: float | None,
+    generator: str | None,
+    against_file: Path | None,
     report_folder: Path,
     as_json: bool,
 ) -> None:
-    """Load-test the served MODEL with perf_analyzer: table, JSON and HTML.
+    """Load-test the served MODEL: table, JSON and HTML.
 
     Each request carries one text. The first call installs perf_analyzer below tritonpack's home unless
-    one is on PATH.
+    one is on PATH; --generator python needs none.
     """
     from tritonpack.core.machine import this_machine
-    from tritonpack.loadtest.driver import LoadPlan, check_plan, run_load_test
-    from tritonpack.loadtest.install import ensure_perf_analyzer
+    from tritonpack.loadtest.comparison import document_from_file
+    from tritonpack.loadtest.driver import check_plan, run_load_test
+    from tritonpack.loadtest.lengths import parse_lengths, texts_of_lengths
     from tritonpack.loadtest.report import document_from_test, write_report
     from tritonpack.loadtest.texts import DEFAULT_TEXTS, summary_from_texts, texts_from_file
 
-    plan = LoadPlan(model, concurrencies, duration_s, url)
+    plan = _plan(model, url, concurrencies, traffic, slo, duration_s)
     check_plan(plan)
     texts = texts_from_file(texts_file or DEFAULT_TEXTS)
-    console = stderr()
-    perf_analyzer = ensure_perf_analyzer(lambda line: console.print(line, markup=False))
+    if lengths:
+        texts = texts_of_lengths(texts, parse_lengths(lengths))
+    # Read before the report is written: it may be the file that this run's report replaces.
+    against = document_from_file(against_file) if against_file else None
+    perf_analyzer = _perf_analyzer(generator, plan)
     with _progress(plan) as progress:
         test = run_load_test(perf_analyzer, plan, texts, progress)
-    summary, machine = summary_from_texts(texts, (texts_file or DEFAULT_TEXTS).name), this_machine()
-    files = write_report(report_folder, test, summary, machine)
+    summary = summary_from_texts(texts, (texts_file or DEFAULT_TEXTS).name, lengths or "")
+    machine = this_machine()
+    files = write_report(report_folder, test, summary, machine, against)
+    document = document_from_test(test, summary, machine, against)
     if as_json:
-        document = document_from_test(test, summary, machine)
         print_json(document | {"report": {"json": files.json, "html": files.html}})
         return
-    _print_test(test)
+    _print_test(test, document)
     stdout().print(f"report  {files.html}", markup=False)
+
+
+def _plan(
+    model: str,
+    url: str,
+    concurrencies: tuple[int, ...] | None,
+    traffic: str | None,
+    slo: str | None,
+    duration_s: float | None,
+) -> LoadPlan:
+    """Put the plan together; the options that say what arrives exclude one another."""
+    from tritonpack.core.errors import ConfigurationError
+    from tritonpack.loadtest.driver import LoadPlan
+    from tritonpack.loadtest.slo import parse_slo
+    from tritonpack.loadtest.traffic import parse_traffic
+
+    given = {"--concurrency": concurrencies, "--traffic": traffic, "--slo": slo}
+    if len(named := [option for option, value in given.items() if value is not None]) > 1:
+        raise ConfigurationError(
+            f"{' and '.join(named)} exclude one another", hint="each of them says what the server is sent: give one"
+        )
+    arrives = parse_traffic(traffic) if traffic is not None else None
+    if arrives and arrives.duration_s and duration_s:
+        raise ConfigurationError(
+            f"--traffic {traffic} says how long it lasts, and --duration {duration_s:g} does too",
+            hint="leave --duration out",
+        )
+    seconds = duration_s if duration_s is not None else (arrives and arrives.duration_s) or _DURATION_S
+    return LoadPlan(
+        model,
+        _CONCURRENCIES if concurrencies is None else concurrencies,
+        seconds,
+        url,
+        arrives.loads if arrives else (),
+        parse_slo(slo) if slo is not None else None,
+    )
+
+
+def _perf_analyzer(generator: str | None, plan: LoadPlan) -> PerfAnalyzer | None:
+    """perf_analyzer, installed if need be; None for the generator in Python."""
+    from tritonpack.loadtest.install import ensure_perf_analyzer
+    from tritonpack.loadtest.perf_analyzer import check_loads, suits
+
+    if generator == "python" or (generator is None and not suits(plan.measured, plan.slo)):
+        return None
+    check_loads(plan.measured, plan.slo)
+    console = stderr()
+    return ensure_perf_analyzer(lambda line: console.print(line, markup=False))
 
 
 @contextmanager
 def _progress(plan: LoadPlan) -> Iterator[Progress]:
-    """One bar for the whole test; a run takes a little longer than its windows."""
+    """One bar for the whole test; a run takes a little longer than its windows, and a search as long as it takes."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+    loads = plan.measured
     with Progress(*columns, console=stderr(), transient=True) as bars:
-        task = bars.add_task("warming up", total=plan.duration_s * len(plan.concurrencies))
+        task = bars.add_task("warming up", total=None if plan.slo else plan.duration_s * len(loads))
 
-        def advance(concurrency: int, elapsed_s: float) -> None:
-            done_s = plan.concurrencies.index(concurrency) * plan.duration_s + min(elapsed_s, plan.duration_s)
-            bars.update(task, completed=done_s, description=f"concurrency {concurrency}")
+        def advance(load: Load, elapsed_s: float) -> None:
+            if plan.slo:
+                bars.update(task, description=f"{plan.slo}: {load.label}")
+                return
+            done_s = loads.index(load) * plan.duration_s + min(elapsed_s, plan.duration_s)
+            bars.update(task, completed=done_s, description=load.label)
 
         yield advance
 
 
-def _print_test(test: LoadTest) -> None:
-    rows = [
-        (
-            level.concurrency,
-            f"{level.throughput_per_s:.1f}",
-            *(_ms(getattr(level.latency, f"p{percent}_us")) for percent in (50, 90, 99)),
-            _ms(level.queue_us),
-            _ms(level.compute_us),
-        )
-        for level in test.levels
-    ]
+def _print_test(test: LoadTest, document: Mapping[str, Any]) -> None:
+    from tritonpack.loadtest.figures import axis_of_levels
+
+    axis, names = axis_of_levels(test.levels)
     times = [f">{name}, ms" for name in ("p50", "p90", "p99", "queue", "compute")]
     title = f"{test.plan.model} on {test.server}, one text a request, {test.plan.duration_s:g} s each"
-    stdout().print(table_from_rows(title, [">concurrency", ">throughput, /s", *times], rows))
+    columns = [f">{axis.lower()}", ">throughput, /s", ">failed", *times]
+    rows = [(name, *_cells(level)) for name, level in zip(names, test.levels, strict=True)]
+    console = stdout()
+    console.print(table_from_rows(title, columns, rows))
+    for level, name in zip(test.levels, names, strict=True):
+        for failure in level.failures:
+            line = f"{axis.lower()} {name}: {failure.count:,} {failure.status}: {failure.message}"
+            console.print(line, markup=False)
+    for level in document["levels"]:
+        for trend in level["trends"]:
+            interval = f"{trend['low']:+.3g} to {trend['high']:+.3g}"
+            verdict = "drifts" if trend["drifts"] else "steady"
+            console.print(f"{trend['figure']}: {trend['per_hour']:+.3g} an hour ({interval}): {verdict}", markup=False)
+    if test.search:
+        rate = f"{test.search.rate_per_s:.1f} requests/s" if test.search.rate_per_s else "no rate"
+        console.print(f"{rate} inside {test.search.slo}, {len(test.search.steps)} measurements", markup=False)
+    if document["against"]:
+        _print_comparison(document["against"])
+
+
+def _cells(level: Level) -> tuple[str, ...]:
+    failed = sum(failure.count for failure in level.failures)
+    return (
+        f"{level.throughput_per_s:.1f}",
+        f"{failed:,}" if failed else "",
+        *(_ms(getattr(level.latency, f"p{percent}_us")) for percent in (50, 90, 99)),
+        _ms(level.queue_us),
+        _ms(level.compute_us),
+    )
+
+
+def _print_comparison(against: Mapping[str, Any]) -> None:
+    console = stdout()
+    rows = [
+        (
+            load["load"],
+            ratio["figure"],
+            f"{ratio['ratio']:.3f}",
+            f"{ratio['low']:.3f} to {ratio['high']:.3f}",
+            f"[{_VERDICT_STYLES[ratio['verdict']]}]{ratio['verdict']}[/]",
+        )
+        for load in against["loads"]
+        for ratio in load["ratios"]
+    ]
+    title = f"Against the run of {against['started_at']}"
+    console.print(table_from_rows(title, ["load", "figure", ">ratio", ">95% interval", "verdict"], rows))
+    for difference in against["differences"]:
+        console.print(f"mind: {difference}", markup=False)
 
 
 def _ms(microseconds: float) -> str:

@@ -96,6 +96,58 @@ def stacked_bars(categories: Sequence[str], series: Sequence[Series], x_title: s
     return _svg(parts, f"{y_title} over {x_title}")
 
 
+@dataclass(frozen=True)
+class Points:
+    """Places on two linear axes.
+
+    Attributes:
+        places: (x, y), x at least 0.
+        color: of the points or the line.
+        joined: draw a line through them, in their order; else a mark at each.
+    """
+
+    name: str
+    places: Sequence[tuple[float, float]]
+    color: str
+    joined: bool = True
+
+
+def xy_chart(
+    points: Sequence[Points], x_title: str, y_title: str, *, limit: float = math.nan, from_zero: bool = True
+) -> str:
+    """Lines and marks over a linear axis.
+
+    Args:
+        points: at least one place together.
+        x_title: names the axis.
+        y_title: names the other.
+        limit: draw a dashed horizontal line there.
+        from_zero: begin the vertical axis at 0; else a little below the least value.
+    """
+    places = [place for one in points for place in one.places]
+    ys = [y for _, y in places] + ([] if math.isnan(limit) else [limit])
+    x_ticks = nice_ticks(max(x for x, _ in places))
+    least = 0.0 if from_zero else min(ys) - 0.5 * (max(ys) - min(ys)) - 0.01 * abs(min(ys))
+    y_ticks = [round(least + tick, 10) for tick in nice_ticks(max(ys) - least)]
+    x = _linear(0, x_ticks[-1], _LEFT, WIDTH - _RIGHT)
+    y = _linear(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)
+    parts = [_frame(x_title, y_title), _y_axis(y_ticks, y), *(_x_label(x(tick), compact(tick)) for tick in x_ticks)]
+    if not math.isnan(limit):
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}" class="limit"/>'
+        )
+    for one in points:
+        if one.joined:
+            parts.append(_polyline([(x(px), y(py)) for px, py in one.places], one.color))
+            continue
+        parts += [
+            f'<circle cx="{x(px):.1f}" cy="{y(py):.1f}" r="4.5" fill="{one.color}"><title>{escape(one.name)}, '
+            f"{escape(x_title)} {compact(px)}: {compact(py)}</title></circle>"
+            for px, py in one.places
+        ]
+    return _svg(parts, f"{y_title} over {x_title}")
+
+
 def distribution_chart(series: Sequence[Series], x_title: str, y_title: str) -> str:
     """Cumulative distributions over a logarithmic axis.
 

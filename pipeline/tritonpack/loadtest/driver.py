@@ -1,12 +1,11 @@
-"""Drive perf_analyzer: one run for each concurrency, real texts, three windows."""
+"""Measure a served model under the loads of a plan, with perf_analyzer or with the generator in Python."""
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -15,29 +14,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tritonpack.core.errors import ConfigurationError, LoadTestError
+from tritonpack.core.machine import this_machine
 from tritonpack.endpoint import DEFAULT_URL, connected, served_limits
 from tritonpack.inference import text_inputs
-from tritonpack.loadtest.results import level_from_files
+from tritonpack.loadtest import perf_analyzer as perf
+from tritonpack.loadtest.counters import Counters
+from tritonpack.loadtest.generator import generate
+from tritonpack.loadtest.memory import MemoryLog, server_process
+from tritonpack.loadtest.payloads import payloads_from_rows
+from tritonpack.loadtest.slo import highest_rate
 from tritonpack.loadtest.texts import rows_of_texts, write_input_data
+from tritonpack.loadtest.traffic import Arrivals, Closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import psutil
+
     from tritonpack.loadtest.install import PerfAnalyzer
     from tritonpack.loadtest.results import Level
+    from tritonpack.loadtest.slo import Search, Slo
+    from tritonpack.loadtest.traffic import Load
     from tritonpack_client import Client
 
-    Progress = Callable[[int, float], None]
-    """Called with the concurrency that is measured now and the seconds since its run began."""
+    Progress = Callable[[Load, float], None]
+    """Called with what is measured now and the seconds since its run began."""
 
-WINDOWS = 3
 _WARM_UP_S = 1.0
-_POLL_INTERVAL_S = 0.2
-_START_ALLOWANCE_S = 60.0
-_ERROR_LINES = 6
-# perf_analyzer calls three windows stable if they differ by at most so many percent. A short run is reported
-# with the noise that it has; an "unstable" run would be thrown away without a figure.
-_STABILITY_PERCENT = 999
+_PROBE = Closed(8)
+"""What a search begins with: half of what a few requests in flight reach."""
+_MEMORY_SAMPLES = 240
+_LEAST_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,20 +52,26 @@ class LoadPlan:
     """What is measured.
 
     Attributes:
-        concurrencies: requests in flight, one run each.
-        duration_s: how long each concurrency is measured, three windows together.
+        concurrencies: requests in flight, one run each, where there are no ``loads``.
+        duration_s: how long each load is measured.
         url: ``host:port`` of the server's gRPC endpoint.
+        loads: what else than requests in flight is measured.
+        slo: search the highest rate that keeps it, instead of all that.
+        timeout_s: deadline of a request; perf_analyzer has none.
     """
 
     model: str
     concurrencies: tuple[int, ...] = (1, 4, 16)
     duration_s: float = 9.0
     url: str = DEFAULT_URL
+    loads: tuple[Load, ...] = ()
+    slo: Slo | None = None
+    timeout_s: float = 30.0
 
     @property
-    def window_ms(self) -> int:
-        """The length of one window."""
-        return max(1, round(self.duration_s * 1000 / WINDOWS))
+    def measured(self) -> tuple[Load, ...]:
+        """The loads, one level each."""
+        return self.loads or tuple(Closed(concurrency) for concurrency in self.concurrencies)
 
 
 @dataclass(frozen=True)
@@ -68,135 +81,145 @@ class LoadTest:
     Attributes:
         server: name and version that the server gives.
         started_at: UTC, ISO 8601.
-        perf_analyzer: its version.
+        generator: name and version of what sent the requests.
+        levels: one for each load; of a search one for each rate, the lowest first.
+        search: what a search found.
     """
 
     plan: LoadPlan
     server: str
     started_at: str
-    perf_analyzer: str
+    generator: str
     levels: tuple[Level, ...]
+    search: Search | None = None
 
 
 def run_load_test(
-    perf_analyzer: PerfAnalyzer, plan: LoadPlan, texts: Sequence[str], progress: Progress | None = None
+    perf_analyzer: PerfAnalyzer | None, plan: LoadPlan, texts: Sequence[str], progress: Progress | None = None
 ) -> LoadTest:
     """Measure a served model, one row a request.
 
     Args:
-        perf_analyzer: from ``ensure_perf_analyzer``.
+        perf_analyzer: from ``ensure_perf_analyzer``; None for the generator in Python.
         plan: what to measure.
         texts: what to send, again and again in the same shuffled order; several texts of one request
             are separated by tabulators.
         progress: called several times a second.
 
     Raises:
-        ConfigurationError: the server has no such model, or it takes no texts.
+        ConfigurationError: the server has no such model, or it takes no texts, or the plan makes no sense.
         ServerError: no server answers, or a request failed.
-        LoadTestError: perf_analyzer failed.
+        LoadTestError: the generator failed.
     """
     check_plan(plan)
+    if perf_analyzer:
+        perf.check_loads(plan.measured, plan.slo)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     with connected(plan.url) as client:
         rows = rows_of_texts(texts, text_inputs(served_limits(client, plan.model)))
         server = client.server()
         _warm_up(client, plan.model, rows)
+    name = f"perf_analyzer {perf_analyzer.version}" if perf_analyzer else f"tritonpack {this_machine().tritonpack}"
     with tempfile.TemporaryDirectory(prefix="tritonpack-bench-") as folder:
-        data = Path(folder, "texts.json")
-        write_input_data(data, rows)
-        levels = [_measure(perf_analyzer, plan, level, data, progress) for level in plan.concurrencies]
-    return LoadTest(plan, server, started_at, perf_analyzer.version, tuple(levels))
+        bench = _Bench(perf_analyzer, plan, rows, Path(folder), progress)
+        if plan.slo:
+            levels, search = _searched(bench, plan, plan.slo)
+            return LoadTest(plan, server, started_at, name, levels, search)
+        levels = tuple(bench.level(load) for load in plan.measured)
+    return LoadTest(plan, server, started_at, name, levels)
 
 
 def check_plan(plan: LoadPlan) -> None:
-    """Refuse what perf_analyzer would misunderstand.
+    """Refuse what can't be measured.
 
     Raises:
-        ConfigurationError: no concurrency, one below 1 or twice, or no time.
+        ConfigurationError: no concurrency, one below 1 or twice, no time, or the same load twice.
     """
     levels = plan.concurrencies
-    if not levels or min(levels) < 1 or len(set(levels)) < len(levels):
+    if not plan.loads and (not levels or min(levels) < 1 or len(set(levels)) < len(levels)):
         raise ConfigurationError(
             f"concurrency takes different whole numbers from 1 on, not {', '.join(map(str, levels)) or 'nothing'}",
             hint="Example: --concurrency 1,4,16",
         )
     if not plan.duration_s > 0:
         raise ConfigurationError(f"the duration must be above 0 s, not {plan.duration_s:g} s")
-
-
-def perf_analyzer_arguments(plan: LoadPlan, concurrency: int, data: Path, table: Path, profile: Path) -> list[str]:
-    """Write the arguments of one run.
-
-    Source: https://github.com/triton-inference-server/perf_analyzer/blob/main/docs/cli.md
-    """
-    return [
-        "-m", plan.model,
-        "-i", "grpc",
-        "-u", plan.url,
-        "-b", "1",
-        "--concurrency-range", f"{concurrency}:{concurrency}:1",
-        "--input-data", str(data),
-        "--measurement-mode", "time_windows",
-        "--measurement-interval", str(plan.window_ms),
-        "--max-trials", str(WINDOWS),
-        "--stability-percentage", str(_STABILITY_PERCENT),
-        # Names without a folder: the tables of composing models get a prefix before the whole of it.
-        "-f", table.name,
-        "--profile-export-file", profile.name,
-    ]  # fmt: skip
-
-
-def _measure(
-    perf_analyzer: PerfAnalyzer, plan: LoadPlan, concurrency: int, data: Path, progress: Progress | None
-) -> Level:
-    folder = data.parent / str(concurrency)
-    folder.mkdir()
-    table, profile, summary = folder / "level.csv", folder / "profile.json", folder / "output.txt"
-    command = [*perf_analyzer.command, *perf_analyzer_arguments(plan, concurrency, data, table, profile)]
-    with summary.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=perf_analyzer.environment()
-        )
-        try:
-            _wait(process, plan, concurrency, progress)
-        finally:
-            process.kill()
-            process.wait()
-    printed = summary.read_text(encoding="utf-8", errors="replace")
-    # The start script of perf_analyzer 2.60 returns 0 whatever happened, so the file decides.
-    if process.returncode or not table.is_file():
-        raise _failure(printed, concurrency, process.returncode)
-    return level_from_files(table, profile, printed)
-
-
-def _wait(process: subprocess.Popen[bytes], plan: LoadPlan, concurrency: int, progress: Progress | None) -> None:
-    started = time.monotonic()
-    limit_s = 2 * plan.duration_s + _START_ALLOWANCE_S
-    while process.poll() is None:
-        elapsed_s = time.monotonic() - started
-        if elapsed_s > limit_s:
-            raise LoadTestError(
-                f"perf_analyzer did not end within {limit_s:.0f} s at concurrency {concurrency}",
-                hint="the server may hang: `tritonpack status` and its log say more",
+    labels = [load.label for load in plan.measured]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ConfigurationError(f"{', '.join(twice)} stands twice in the traffic", hint="name each load once")
+    for load in plan.loads:
+        if isinstance(load, Arrivals) and load.spikes and load.spikes.every_s > plan.duration_s:
+            raise ConfigurationError(
+                f"no spike comes within {plan.duration_s:g} s: {load.label} has one every {load.spikes.every_s:g} s",
+                hint=f"measure longer, e.g. --duration {3 * load.spikes.every_s:g}",
             )
-        if progress:
-            progress(concurrency, elapsed_s)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_POLL_INTERVAL_S)
 
 
-def _failure(printed: str, concurrency: int, returncode: int) -> LoadTestError:
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    reasons = [line for line in lines if "error" in line.lower() or "failed" in line.lower()] or lines
-    hint = "the server's log may say more"
-    if "No valid requests recorded" in printed:
-        hint = "no request was answered within a window: give it more time, e.g. --duration 60"
-    return LoadTestError(
-        f"perf_analyzer failed at concurrency {concurrency} (exit code {returncode}):\n"
-        + "\n".join(reasons[-_ERROR_LINES:]),
-        hint=hint,
-        concurrency=concurrency,
-    )
+class _Bench:
+    """Measures one load after another."""
+
+    def __init__(
+        self,
+        perf_analyzer: PerfAnalyzer | None,
+        plan: LoadPlan,
+        rows: Sequence[dict[str, str]],
+        folder: Path,
+        progress: Progress | None,
+    ) -> None:
+        self._perf_analyzer = perf_analyzer
+        self._plan = plan
+        self._folder = folder
+        self._progress = progress
+        self._server: psutil.Process | None = server_process(plan.url)
+        self._requests = [] if perf_analyzer else payloads_from_rows(plan.model, rows)
+        self._data = folder / "texts.json"
+        write_input_data(self._data, rows)
+        self._runs = 0
+
+    def level(self, load: Load, duration_s: float | None = None, timeout_s: float | None = None) -> Level:
+        """Measure one load, by default as long as the plan says."""
+        duration_s = duration_s or self._plan.duration_s
+        memory = MemoryLog(self._server, max(_LEAST_SECONDS, duration_s / _MEMORY_SAMPLES))
+
+        def report(elapsed_s: float) -> None:
+            memory.sample(elapsed_s)
+            if self._progress:
+                self._progress(load, elapsed_s)
+
+        if self._perf_analyzer:
+            self._runs += 1
+            folder = self._folder / str(self._runs)
+            folder.mkdir()
+            level = perf.measure(
+                self._perf_analyzer, self._plan.model, self._plan.url, load, duration_s, self._data, folder, report
+            )
+        else:
+            level = self._generated(load, duration_s, timeout_s or self._plan.timeout_s, report)
+        return replace(level, memory=tuple(memory.samples))
+
+    def _generated(self, load: Load, duration_s: float, timeout_s: float, report: Callable[[float], None]) -> Level:
+        with closing(Counters(self._plan.url, self._plan.model)) as counters:
+            before = counters.read()
+            level = generate(self._plan.url, self._requests, load, duration_s, timeout_s=timeout_s, progress=report)
+            queue_us, compute_us, stages = counters.times(before)
+        return replace(level, queue_us=queue_us, compute_us=compute_us, stages=stages)
+
+
+def _searched(bench: _Bench, plan: LoadPlan, slo: Slo) -> tuple[tuple[Level, ...], Search]:
+    """Search the highest rate inside an objective."""
+    found: dict[float, Level] = {}
+    # What waits ten times the limit is lost for the objective, and its wait would only prolong the search.
+    timeout_s = max(_LEAST_SECONDS, 10 * slo.limit_us / 1e6)
+
+    def measure(rate: float) -> Level | None:
+        try:
+            found[rate] = bench.level(Arrivals(rate), timeout_s=timeout_s)
+        except LoadTestError:
+            return None
+        return found[rate]
+
+    probe = bench.level(_PROBE, duration_s=max(_LEAST_SECONDS, plan.duration_s / 3))
+    search = highest_rate(measure, slo, probe.throughput_per_s / 2)
+    return tuple(found[rate] for rate in sorted(found)) or (probe,), search
 
 
 def _warm_up(client: Client, model: str, rows: Sequence[dict[str, str]]) -> None:

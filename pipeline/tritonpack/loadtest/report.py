@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import StoreError
-from tritonpack.loadtest.charts import COLORS, Series, compact, distribution_chart, line_chart, stacked_bars
-from tritonpack.loadtest.driver import WINDOWS
+from tritonpack.loadtest.charts import compact
+from tritonpack.loadtest.comparison import FORMAT, compare, differences
+from tritonpack.loadtest.figures import axis_of_levels, figures_from_levels
+from tritonpack.loadtest.records import WINDOWS
+from tritonpack.loadtest.stability import trends_from_level
 from tritonpack.reports.page import page_from_template
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from tritonpack.core.machine import Machine
     from tritonpack.loadtest.driver import LoadTest
@@ -24,9 +28,7 @@ if TYPE_CHECKING:
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _US_PER_MS = 1000
 _NOISY_SPREAD = 0.25
-_STAGE_COLORS = (("#bfdbfe", "#2563eb"), ("#fed7aa", "#ea580c"), ("#a7f3d0", "#059669"), ("#e9d5ff", "#9333ea"))
-"""Queue and compute of one stage: a light and a full tone of one colour."""
-_REST_COLOR = "#cbd5e1"
+_BUSY_CLIENT = 0.8
 
 
 @dataclass(frozen=True)
@@ -37,45 +39,68 @@ class ReportFiles:
     html: Path
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One plot of the page; ``legend`` pairs names with colours."""
+def document_from_test(
+    test: LoadTest, texts: TextSummary, machine: Machine, against: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Gather everything that a reader needs to compare this test with another; times in microseconds.
 
-    title: str
-    note: str
-    svg: str
-    legend: list[tuple[str, str]]
+    Args:
+        test: what was measured.
+        texts: what was sent.
+        machine: where.
+        against: the document of another run, to hold this one against.
 
-
-def document_from_test(test: LoadTest, texts: TextSummary, machine: Machine) -> dict[str, Any]:
-    """Gather everything that a reader needs to compare this test with another; times in microseconds."""
-    return {
-        "format": 1,
+    Raises:
+        ConfigurationError: the two runs can't be compared.
+    """
+    document = {
+        "format": FORMAT,
         "model": test.plan.model,
         "server": test.server,
         "url": test.plan.url,
         "started_at": test.started_at,
-        "perf_analyzer": test.perf_analyzer,
-        "measurement": {"windows": WINDOWS, "window_ms": test.plan.window_ms, "texts_per_request": 1},
+        "generator": test.generator,
+        "measurement": {"windows": WINDOWS, "duration_s": test.plan.duration_s, "texts_per_request": 1},
+        "command": command_from_test(test, texts),
         "texts": asdict(texts),
         "machine": asdict(machine),
-        "levels": [level.as_dict() for level in test.levels],
+        "levels": [
+            level.as_dict() | {"trends": [asdict(trend) for trend in trends_from_level(level)]} for level in test.levels
+        ],
+        "search": None,
+        "against": None,
     }
+    if test.search:
+        # An infinite value stands for "nothing was answered", and JSON has no infinity.
+        steps = [
+            asdict(step) | ({} if step.value_us < float("inf") else {"value_us": None}) for step in test.search.steps
+        ]
+        document["search"] = {"slo": str(test.search.slo), "rate_per_s": test.search.rate_per_s, "steps": steps}
+    if against is not None:
+        document["against"] = {
+            "started_at": against["started_at"],
+            "differences": differences(against, document),
+            "loads": [asdict(comparison) for comparison in compare(against, document)],
+        }
+    return document
 
 
-def write_report(folder: Path, test: LoadTest, texts: TextSummary, machine: Machine) -> ReportFiles:
+def write_report(
+    folder: Path, test: LoadTest, texts: TextSummary, machine: Machine, against: Mapping[str, Any] | None = None
+) -> ReportFiles:
     """Write ``<model>-bench.json`` and ``<model>-bench.html``.
 
     Raises:
+        ConfigurationError: the run can't be compared with the one that it's held against.
         MissingExtraError: jinja2 isn't installed.
         StoreError: the folder can't be written.
     """
     files = ReportFiles(folder / f"{test.plan.model}-bench.json", folder / f"{test.plan.model}-bench.html")
-    document = document_from_test(test, texts, machine)
-    page = html_from_test(test, texts, machine)
+    document = document_from_test(test, texts, machine, against)
+    page = html_from_test(test, texts, machine, against)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        files.json.write_text(_json(document), encoding="utf-8")
         files.html.write_text(page, encoding="utf-8")
     except OSError as error:
         raise StoreError(
@@ -84,12 +109,16 @@ def write_report(folder: Path, test: LoadTest, texts: TextSummary, machine: Mach
     return files
 
 
-def html_from_test(test: LoadTest, texts: TextSummary, machine: Machine) -> str:
+def html_from_test(
+    test: LoadTest, texts: TextSummary, machine: Machine, against: Mapping[str, Any] | None = None
+) -> str:
     """Draw the page.
 
     Raises:
+        ConfigurationError: the run can't be compared with the one that it's held against.
         MissingExtraError: jinja2 isn't installed.
     """
+    axis, names = axis_of_levels(test.levels)
     return page_from_template(
         _TEMPLATE,
         filters={"ms": lambda microseconds: f"{microseconds / _US_PER_MS:,.1f}"},
@@ -97,23 +126,38 @@ def html_from_test(test: LoadTest, texts: TextSummary, machine: Machine) -> str:
         test=test,
         texts=texts,
         machine=machine,
+        axis=axis.lower(),
+        names=names,
         windows=WINDOWS,
-        window_s=f"{test.plan.window_ms / 1000:g}",
         best=max(test.levels, key=lambda level: level.throughput_per_s),
-        first=min(test.levels, key=lambda level: level.concurrency),
-        last=max(test.levels, key=lambda level: level.concurrency),
-        figures=figures_from_levels(test.levels),
-        noisy=[level.concurrency for level in test.levels if spread(level) > _NOISY_SPREAD],
-        command=command_from_test(test),
+        shown=[test.levels[0], test.levels[-1]] if len(test.levels) > 1 else [test.levels[0]],
+        name_of=dict(zip((level.load for level in test.levels), names, strict=True)),
+        figures=figures_from_levels(test.levels, test.search),
+        against=document_from_test(test, texts, machine, against)["against"],
+        trends=[(level.load, trend) for level in test.levels for trend in trends_from_level(level)],
+        failures=[(level.load, failure) for level in test.levels for failure in level.failures],
+        noisy=[name for name, level in zip(names, test.levels, strict=True) if spread(level) > _NOISY_SPREAD],
+        busy=[name for name, level in zip(names, test.levels, strict=True) if level.client_cpu > _BUSY_CLIENT],
+        command=command_from_test(test, texts),
         compact=compact,
     )
 
 
-def command_from_test(test: LoadTest) -> str:
+def command_from_test(test: LoadTest, texts: TextSummary) -> str:
     """Write the command that repeats this test."""
     plan = test.plan
-    concurrencies = ",".join(str(level) for level in plan.concurrencies)
-    words = ["tritonpack", "bench", plan.model, "--concurrency", concurrencies]
+    words = ["tritonpack", "bench", plan.model]
+    if plan.slo:
+        words += ["--slo", str(plan.slo)]
+    elif plan.loads:
+        kinds = [load.label.partition(":") for load in plan.loads]
+        words += ["--traffic", f"{kinds[0][0]}:{','.join(rest for _, _, rest in kinds)}"]
+    else:
+        words += ["--concurrency", ",".join(str(level) for level in plan.concurrencies)]
+    if texts.lengths:
+        words += ["--lengths", texts.lengths]
+    if not test.generator.startswith("perf_analyzer"):
+        words += ["--generator", "python"]
     return shlex.join([*words, "--duration", f"{plan.duration_s:g}", "--url", plan.url])
 
 
@@ -123,66 +167,8 @@ def spread(level: Level) -> float:
     return (max(windows) - min(windows)) / (sum(windows) / len(windows)) if windows and sum(windows) else 0.0
 
 
-def figures_from_levels(levels: Sequence[Level]) -> list[Figure]:
-    """Draw every plot that the data allows."""
-    ordered = sorted(levels, key=lambda level: level.concurrency)
-    figures = [_throughput(ordered), _percentiles(ordered), _time_spent(ordered)]
-    if all(level.latency.quantiles_us for level in ordered):
-        figures.append(_distribution(ordered))
-    return figures
-
-
-def _categories(levels: Sequence[Level]) -> list[str]:
-    return [str(level.concurrency) for level in levels]
-
-
-def _throughput(levels: Sequence[Level]) -> Figure:
-    windows = [level.window_throughput_per_s or (level.throughput_per_s,) for level in levels]
-    series = Series(
-        "throughput",
-        [level.throughput_per_s for level in levels],
-        low=[min(window) for window in windows],
-        high=[max(window) for window in windows],
-    )
-    svg = line_chart(_categories(levels), [series], "Concurrency", "Requests per second")
-    return Figure("Throughput", "Bars: the slowest and the fastest window.", svg, [])
-
-
-def _percentiles(levels: Sequence[Level]) -> Figure:
-    names = ("p50", "p90", "p99")
-    series = [Series(name, [getattr(level.latency, f"{name}_us") / _US_PER_MS for level in levels]) for name in names]
-    svg = line_chart(_categories(levels), series, "Concurrency", "Latency, ms")
-    return Figure("Latency", "As the client sees it.", svg, list(zip(names, COLORS, strict=False)))
-
-
-def _time_spent(levels: Sequence[Level]) -> Figure:
-    """Split the mean latency into the queue and the compute of each stage, and what is left."""
-    parts: dict[tuple[str, str], list[float]] = {}
-    for index, level in enumerate(levels):
-        for name, color, microseconds in _parts(level):
-            parts.setdefault((name, color), [0.0] * len(levels))[index] = microseconds / _US_PER_MS
-    series = [Series(name, values, color=color) for (name, color), values in parts.items()]
-    svg = stacked_bars(_categories(levels), series, "Concurrency", "Mean time of a request, ms")
-    note = "Queue and compute are counted by the server; the rest is the network, gRPC and the client."
-    return Figure("Where the time goes", note, svg, list(parts))
-
-
-def _parts(level: Level) -> list[tuple[str, str, float]]:
-    """Name, colour and mean time, µs, of each part of a request, in the order in which it passes them."""
-    stages = [(f"{stage.model} ", stage.queue_us, stage.compute_us) for stage in reversed(level.stages)]
-    parts = []
-    for index, (prefix, queue_us, compute_us) in enumerate(stages or [("", level.queue_us, level.compute_us)]):
-        light, full = _STAGE_COLORS[index % len(_STAGE_COLORS)]
-        parts += [(f"{prefix}queue", light, queue_us), (f"{prefix}compute", full, compute_us)]
-    rest = level.latency.mean_us - sum(microseconds for _, _, microseconds in parts)
-    return [*parts, ("the rest", _REST_COLOR, max(rest, 0.0))]
-
-
-def _distribution(levels: Sequence[Level]) -> Figure:
-    series = [
-        Series(f"concurrency {level.concurrency}", [value / _US_PER_MS for value in level.latency.quantiles_us])
-        for level in levels
-    ]
-    svg = distribution_chart(series, "Latency, ms (logarithmic)", "Requests answered, %")
-    names = [one.name for one in series]
-    return Figure("Distribution of latency", "Up to the 99th percentile.", svg, list(zip(names, COLORS, strict=False)))
+def _json(document: Mapping[str, Any]) -> str:
+    """Indented, with lists of numbers in one line: they are long, and nobody reads them by eye."""
+    indented = json.dumps(document, indent=2)
+    # A string has no raw line breaks in JSON, so this meets lists alone.
+    return re.sub(r"\[\n([-+\d.eE,\s]+)\n\s*\]", lambda found: f"[{' '.join(found[1].split())}]", indented) + "\n"

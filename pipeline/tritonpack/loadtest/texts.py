@@ -26,12 +26,14 @@ class TextSummary:
         count: number of texts.
         words_mean: words (separated by blanks) in a text.
         words_max: in the longest.
+        lengths: the distribution that they were cut to, empty if they are as in the file.
     """
 
     source: str
     count: int
     words_mean: float
     words_max: int
+    lengths: str = ""
 
 
 def texts_from_file(path: Path) -> list[str]:
@@ -52,10 +54,10 @@ def texts_from_file(path: Path) -> list[str]:
     return texts
 
 
-def summary_from_texts(texts: Sequence[str], source: str) -> TextSummary:
+def summary_from_texts(texts: Sequence[str], source: str, lengths: str = "") -> TextSummary:
     """Say what the texts are like."""
     words = [len(text.split()) for text in texts]
-    return TextSummary(source, len(texts), round(sum(words) / len(words), 1), max(words))
+    return TextSummary(source, len(texts), round(sum(words) / len(words), 1), max(words), lengths)
 
 
 def rows_of_texts(texts: Sequence[str], names: tuple[str, ...]) -> list[dict[str, str]]:

@@ -6,10 +6,13 @@ when the next person comes, whatever the server does: that is what a service see
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
+from tritonpack.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +78,110 @@ class Arrivals:
 
 Load: TypeAlias = Closed | Arrivals
 """What one level of a load test is measured under."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a load test sends, one level after another.
+
+    Attributes:
+        loads: one level each, at least one.
+        duration_s: of each, None if it isn't part of the traffic.
+    """
+
+    loads: tuple[Load, ...]
+    duration_s: float | None = None
+
+
+EXAMPLES = {
+    "closed": "closed:1,4,16",
+    "poisson": "poisson:200",
+    "constant": "constant:200",
+    "steps": "steps:50,100,200",
+    "spikes": "spikes:50,300,10s,1s",
+    "soak": "soak:20m@100",
+}
+"""Every kind of traffic, and one of it."""
+_SPIKE_TIMES = ("10s", "1s")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_traffic(text: str) -> Traffic:
+    """Read what ``--traffic`` takes.
+
+    ``closed:N,...`` keeps N requests in flight; ``poisson:RATE,...``, ``constant:RATE,...`` and ``steps:RATE,...``
+    (Poisson) send at rates, one level each; ``spikes:RATE,PEAK[,EVERY,LENGTH]`` has peaks; ``soak:TIME@RATE`` goes on.
+
+    Raises:
+        ConfigurationError: the text is none of these; the message says what would be right.
+    """
+    kind, _, rest = text.strip().partition(":")
+    if kind not in EXAMPLES:
+        raise ConfigurationError(
+            f"--traffic {text!r} is no kind of traffic; the kinds are {', '.join(EXAMPLES)}",
+            hint="Examples: " + ", ".join(EXAMPLES.values()),
+            field="traffic",
+        )
+    parts = [part.strip() for part in rest.split(",")]
+    if kind == "soak":
+        time, _, rate = rest.partition("@")
+        return Traffic((Arrivals(_rate(rate, kind)),), _seconds(time, kind))
+    if kind == "spikes":
+        return Traffic((_spikes(parts),))
+    if kind == "closed":
+        return Traffic(tuple(Closed(_count(part, kind)) for part in parts))
+    return Traffic(tuple(Arrivals(_rate(part, kind), poisson=kind != "constant") for part in parts))
+
+
+def duration_from_text(text: str) -> float:
+    """Seconds of a time such as ``500ms``, ``10s``, ``20m`` or ``2h``; a bare number is seconds.
+
+    Raises:
+        ValueError: it isn't one.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)", text.strip())
+    if not found or (found[2] or "s") not in _UNITS_S or not float(found[1]):
+        raise ValueError(text)
+    return float(found[1]) * _UNITS_S[found[2] or "s"]
+
+
+def _spikes(parts: list[str]) -> Arrivals:
+    if len(parts) not in {2, 4}:
+        raise _refusal("spikes", ",".join(parts), "is two rates, and how often and how long the second lasts")
+    rate, peak = (_rate(part, "spikes") for part in parts[:2])
+    every_s, length_s = (_seconds(part, "spikes") for part in (parts[2:] or _SPIKE_TIMES))
+    if length_s >= every_s:
+        raise _refusal("spikes", ",".join(parts), f"has spikes of {length_s:g} s, which isn't below {every_s:g} s")
+    return Arrivals(rate, spikes=Spikes(peak, every_s, length_s))
+
+
+def _rate(text: str, kind: str) -> float:
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise _refusal(kind, text, "is no rate above 0 requests a second")
+    return rate
+
+
+def _count(text: str, kind: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise _refusal(kind, text, "is no whole number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str, kind: str) -> float:
+    try:
+        return duration_from_text(text)
+    except ValueError:
+        raise _refusal(kind, text, "is no time such as 500ms, 10s, 20m or 2h") from None
+
+
+def _refusal(kind: str, value: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"--traffic {kind}: {value!r} {why}", hint=f"Example: --traffic {EXAMPLES[kind]}", field="traffic", value=value
+    )
 
 
 def arrival_times(load: Arrivals, duration_s: float, *, seed: int = 20, before_s: float = 0.0) -> NDArray[np.float64]:
