@@ -1,4 +1,4 @@
-"""One real tritonserver for all tests that only send requests; it serves tiny models."""
+"""Real tritonservers for all tests that only send requests; they serve tiny models."""
 
 from __future__ import annotations
 
@@ -20,10 +20,24 @@ def tiny_repository(tmp_path_factory):
     return write_plain_models(write_pairs(write_ensemble(tmp_path_factory.mktemp("models"))))
 
 
-@pytest.fixture(scope="session")
-def tiny_server(tiny_repository):
-    with start(ServerOptions(tiny_repository, *free_ports())) as server:
+@pytest.fixture(scope="session", params=["one process", "steps"])
+def tiny_server(request, tiny_repository):
+    """A server of ensembles in one process each, and their steps' models, which it is asked for; or of steps alone."""
+    models = tuple(sorted(file.parent.name for file in tiny_repository.glob("*/config.pbtxt")))
+    one = request.param == "one process"
+    options = ServerOptions(tiny_repository, *free_ports(), models=models if one else None, one_process=one)
+    with start(options) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def batching(tiny_server):
+    """The model that joins requests to an ensemble."""
+
+    def model(ensemble):
+        return f"{ensemble}_encoder" if tiny_server.state.stubs.get(ensemble) is None else ensemble
+
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -62,23 +62,26 @@ def port_options(ports):
             (f"--{name}-port", str(port))]  # fmt: skip
 
 
-def test_detach_status_stop(ensemble):
+@pytest.mark.parametrize(
+    ("options", "models"), [([], ["tiny"]), (["--steps"], ["tiny", "tiny_encoder", "tiny_tokenizer"])]
+)
+def test_detach_status_stop(ensemble, options, models):
     run, ports = CliRunner().invoke, free_ports()
-    started = run(cli, ["serve", str(ensemble), "--detach", "--json", *port_options(ports)], catch_exceptions=False)
+    command = ["serve", str(ensemble), "--detach", "--json", *options, *port_options(ports)]
+    started = run(cli, command, catch_exceptions=False)
     document = json.loads(started.stdout)
     assert document["ready"] is True
     assert document["grpc_url"] == f"127.0.0.1:{ports[0]}"
+    assert document["repository"] == str(ensemble)
     assert [(m["name"], m["version"], m["state"]) for m in document["models"]] == [
-        ("tiny", "1", "READY"),
-        ("tiny_encoder", "1", "READY"),
-        ("tiny_tokenizer", "1", "READY"),
+        (name, "1", "READY") for name in models
     ]
     pid = document["pid"]
     assert psutil.pid_exists(pid)
 
     shown = json.loads(run(cli, ["status", "--json"], catch_exceptions=False).stdout)
     assert [(s["pid"], s["ready"]) for s in shown["servers"]] == [(pid, True)]
-    assert "tiny_encoder" in run(cli, ["status"], catch_exceptions=False).stdout
+    assert models[-1] in run(cli, ["status"], catch_exceptions=False).stdout
 
     stopped = run(cli, ["stop", "--grpc-port", str(ports[0]), "--json"], catch_exceptions=False)
     assert json.loads(stopped.stdout) == {"stopped": [{"grpc_port": ports[0], "pid": pid}]}
@@ -201,22 +204,28 @@ BREAK = {
     "tokenizer missing": ("tiny_tokenizer", "1/tokenizer.json", None, "there is no tokenizer file"),
     "code broken": ("tiny_tokenizer", "1/stage.py", "import nothing_like_it", "No module named 'nothing_like_it'"),
     "shell broken": ("tiny_tokenizer", "1/model.py", "import nothing_like_it", "No module named 'nothing_like_it'"),
-    "stage missing": ("tiny_tokenizer", "1/stage.py", None, "No module named 'stage'"),
+    "stage missing": ("tiny_tokenizer", "1/stage.py", None, "stage"),
     "configuration broken": ("tiny_encoder", "config.pbtxt", "backend: [", "1:10: Expected string, got: ["),
 }
 
 
+# What one process doesn't serve is served in steps, and fails as those do.
+STEPS_ALONE = {"shell broken", "configuration broken"}
+
+
+@pytest.mark.parametrize("one_process", [True, False])
 @pytest.mark.parametrize("case", BREAK)
-def test_a_model_that_fails_to_load_is_named_with_the_reason(ensemble, case):
+def test_a_model_that_fails_to_load_is_named_with_the_reason(ensemble, case, one_process):
     model, file, content, reason = BREAK[case]
     if content is None:
         (ensemble / model / file).unlink()
     else:
         (ensemble / model / file).write_text(content)
-    options = ServerOptions(ensemble, *free_ports())
+    options = ServerOptions(ensemble, *free_ports(), one_process=one_process)
     with pytest.raises(ModelLoadError) as caught:
         start(options)
-    assert caught.value.context["model"] == model
+    in_one = one_process and case not in STEPS_ALONE
+    assert caught.value.context["model"] == ("tiny" if in_one else model)
     assert f"'{model}'" in caught.value.message
     assert reason in caught.value.context["reason"]
     assert read_states() == []
@@ -240,20 +249,23 @@ def test_a_server_that_fails_to_start_shows_its_log(ensemble, monkeypatch, more,
     assert read_states() == []
 
 
-def test_a_killed_stub_is_seen_and_the_server_stops_quickly(ensemble):
-    server = start(ServerOptions(ensemble, *free_ports()))
+@pytest.mark.parametrize(
+    ("one_process", "killed", "others"), [(True, "tiny", []), (False, "tiny_encoder", ["tiny", "tiny_tokenizer"])]
+)
+def test_a_killed_stub_is_seen_and_the_server_stops_quickly(ensemble, one_process, killed, others):
+    server = start(ServerOptions(ensemble, *free_ports(), one_process=one_process))
     try:
-        assert server.state.stubs == {"tiny_encoder": 1, "tiny_tokenizer": 1}
-        [stub] = stubs_of(server, "tiny_encoder")
+        assert server.state.stubs == {name: 1 for name in (killed, *others) if one_process or name != "tiny"}
+        [stub] = stubs_of(server, killed)
         stub.kill()
         gone = time.monotonic() + 5
         while stub.is_running() and stub.status() != psutil.STATUS_ZOMBIE and time.monotonic() < gone:
             time.sleep(0.02)
         status = status_from_state(server.state)
         states = {model.name: model.state for model in status.models}
-        assert states == {"tiny": "READY", "tiny_encoder": "UNHEALTHY", "tiny_tokenizer": "READY"}
+        assert states == {killed: "UNHEALTHY", **dict.fromkeys(others, "READY")}
         assert status.ready is False
-        with pytest.raises(InferenceServerException, match="Stub process 'tiny_encoder_0_0' is not healthy"):
+        with pytest.raises(InferenceServerException, match=f"Stub process '{killed}_0_0' is not healthy"):
             ask(server, "w1")
     finally:
         begin = time.monotonic()

@@ -12,6 +12,7 @@ import pytest
 from tritonpack.core.errors import ConfigurationError, ServerError, UnsupportedError
 from tritonpack.server import libpython, runtime
 from tritonpack.server.options import (
+    Served,
     ServerOptions,
     check_repository,
     command_from_options,
@@ -75,9 +76,11 @@ def test_the_logs_tail_leaves_tables_out(log, tmp_path):
 
 def test_command_line(tmp_path):
     options = ServerOptions(tmp_path, 1, 2, 3, config_name="gpu")
-    command = command_from_options(options, Runtime(tmp_path / "r"), tmp_path / "b", "shm-")
+    command = command_from_options(options, Served(tmp_path, None), Runtime(tmp_path / "r"), tmp_path / "b", "shm-")
     assert command[0] == str(tmp_path / "r/server/pytriton/tritonserver/bin/tritonserver")
     assert {
+        f"--model-repository={tmp_path}",
+        "--model-control-mode=none",
         "--model-config-name=gpu",
         "--grpc-port=1",
         "--grpc-address=127.0.0.1",
@@ -98,8 +101,13 @@ def test_named_models_alone_are_loaded_and_others_on_request(tmp_path):
     assert check_repository(ServerOptions(tmp_path, models=())) == []
     options = ServerOptions(tmp_path, models=("two",))
     assert check_repository(options) == ["two"]
-    command = command_from_options(options, Runtime(tmp_path / "r"), tmp_path / "b", "shm-")
-    assert {"--model-control-mode=explicit", "--load-model=two"} <= set(command)
+    served = Served(tmp_path / "view", ("two",))
+    command = command_from_options(options, served, Runtime(tmp_path / "r"), tmp_path / "b", "shm-")
+    assert {
+        f"--model-repository={tmp_path / 'view'}",
+        "--model-control-mode=explicit",
+        "--load-model=two",
+    } <= set(command)
     with pytest.raises(ConfigurationError, match="has no model twu") as caught:
         check_repository(ServerOptions(tmp_path, models=("twu",)))
     assert "two" in caught.value.hint

@@ -31,6 +31,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--http-port", type=_PORT, default=8000, show_default=True)
 @click.option("--metrics-port", type=_PORT, default=8002, show_default=True)
 @click.option("--target", metavar="NAME", help="Serve this target's configurations: configs/NAME.pbtxt.")
+@click.option("--steps", is_flag=True, help="Serve each step of an ensemble in a process of its own, as containers do.")
 @click.option("--detach", is_flag=True, help="Return when the server is ready; `tritonpack stop` ends it.")
 @json_option
 def serve(
@@ -39,6 +40,7 @@ def serve(
     http_port: int,
     metrics_port: int,
     target: str | None,
+    steps: bool,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -46,7 +48,7 @@ def serve(
 
     The first call installs the server and its Python environment below tritonpack's home.
     """
-    options = ServerOptions(repository, grpc_port, http_port, metrics_port, target)
+    options = ServerOptions(repository, grpc_port, http_port, metrics_port, target, one_process=not steps)
     with _signals_as_interrupt():
         with _progress() as progress:
             server = start(options, progress)

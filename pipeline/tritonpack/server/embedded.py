@@ -23,6 +23,8 @@ import psutil
 from tritonpack.core.errors import PortInUseError
 from tritonpack.server.options import (
     ADDRESS,
+    BACKENDS,
+    Served,
     ServerOptions,
     check_repository,
     command_from_options,
@@ -32,6 +34,7 @@ from tritonpack.server.process import count_stubs, end_process, remove_shared_me
 from tritonpack.server.readiness import wait_until_ready
 from tritonpack.server.runtime import ensure_runtime
 from tritonpack.server.state import ServerState, process_from_state, servers_folder, write_state
+from tritonpack.server.view import find_pipelines, write_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,8 +108,10 @@ def start(options: ServerOptions, progress: Callable[[str], None] | None = None)
     models = check_repository(options)
     check_ports(options)
     runtime = ensure_runtime(progress)
+    served = _served(options, models)
+    models = models if served.models is None else list(served.models)
     report(f"loading {len(models)} models from {options.repository}")
-    state = _spawn(options, runtime)
+    state = _spawn(options, served, runtime)
     write_state(state)
     try:
         wait_until_ready(options.http_port, Path(state.log), lambda: state.is_alive, options.startup_timeout_s, models)
@@ -128,7 +133,8 @@ def stop(state: ServerState, *, at_once: bool = False) -> None:
     end_process(state, at_once=at_once)
     remove_shared_memory(state.shm_prefix)
     state.file.unlink(missing_ok=True)
-    shutil.rmtree(_backends_folder(state.grpc_port), ignore_errors=True)
+    for folder in (_backends_folder(state.grpc_port), _view_folder(state.grpc_port)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_ports(options: ServerOptions) -> None:
@@ -173,20 +179,39 @@ def _backends_folder(grpc_port: int) -> Path:
     return servers_folder() / f"{grpc_port}.backends"
 
 
+def _view_folder(grpc_port: int) -> Path:
+    return servers_folder() / f"{grpc_port}.models"
+
+
+def _served(options: ServerOptions, models: list[str]) -> Served:
+    """Put together what the server reads: the repository itself, where no ensemble is served otherwise than in it."""
+    pipelines = find_pipelines(options.repository, options.config_name) if options.one_process else {}
+    if not pipelines:
+        return Served(options.repository.resolve(), options.models)
+    view = _view_folder(options.grpc_port)
+    write_view(options.repository, pipelines, view)
+    if options.models is not None:
+        return Served(view, options.models)
+    parts = {part for pipeline in pipelines.values() for part in pipeline.parts}
+    return Served(view, tuple(model for model in models if model not in parts))
+
+
 def _link_backends(runtime: Runtime, folder: Path) -> None:
     """Put together what ``--backend-directory`` takes: the wheel's Python backend and ours."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "python").symlink_to(runtime.python_backend)
-    (folder / "onnxruntime").symlink_to(_BACKENDS / "onnxruntime")
+    for name in BACKENDS:
+        if (_BACKENDS / name).is_dir():
+            (folder / name).symlink_to(_BACKENDS / name)
 
 
-def _spawn(options: ServerOptions, runtime: Runtime) -> ServerState:
+def _spawn(options: ServerOptions, served: Served, runtime: Runtime) -> ServerState:
     backends = _backends_folder(options.grpc_port)
     _link_backends(runtime, backends)
     shm_prefix = f"tritonpack-{uuid.uuid4().hex[:12]}-"
     log = servers_folder() / f"{options.grpc_port}.log"
-    command = command_from_options(options, runtime, backends, shm_prefix)
+    command = command_from_options(options, served, runtime, backends, shm_prefix)
     # A session of its own: Ctrl-C in the terminal reaches tritonpack alone, which then stops the server in
     # order, and what belongs to the server can be ended as one group. posix_spawn rather than Popen, since
     # the server is to outlive the object that started it, which Popen warns of.

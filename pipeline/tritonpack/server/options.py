@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"
 EXIT_TIMEOUT_S = 5
 CACHE_BYTES = 64 * 2**20
+BACKENDS = ("python", "onnxruntime", "pipeline")
 _CACHE_ENABLED = re.compile(r"response_cache\s*:?\s*\{[^}]*\benable\s*:\s*true")
 _COMMENT = re.compile(r"#[^\n]*")
 
@@ -32,6 +33,8 @@ class ServerOptions:
         startup_timeout_s: how long the models may take to load.
         models: what is loaded at the start, an ensemble with the models behind it; None for all. A server
             that was given names loads and unloads others when a client asks it to.
+        one_process: serve an ensemble in one process where all its steps are ours; the models of the steps
+            aren't loaded then, unless they are named or a client asks for them.
     """
 
     repository: Path = Path("model_repository")
@@ -41,6 +44,7 @@ class ServerOptions:
     config_name: str | None = None
     startup_timeout_s: float = 180.0
     models: tuple[str, ...] | None = None
+    one_process: bool = True
 
     @property
     def ports(self) -> dict[str, int]:
@@ -50,6 +54,18 @@ class ServerOptions:
             "--http-port": self.http_port,
             "--metrics-port": self.metrics_port,
         }
+
+
+@dataclass(frozen=True)
+class Served:
+    """The folder that the server reads.
+
+    Attributes:
+        models: what it loads; None for all, and then none is loaded or unloaded later.
+    """
+
+    folder: Path
+    models: tuple[str, ...] | None
 
 
 def check_repository(options: ServerOptions) -> list[str]:
@@ -109,11 +125,14 @@ def uses_response_cache(options: ServerOptions) -> bool:
     return any(_CACHE_ENABLED.search(text) for text in texts)
 
 
-def command_from_options(options: ServerOptions, runtime: Runtime, backends: Path, shm_prefix: str) -> list[str]:
+def command_from_options(
+    options: ServerOptions, served: Served, runtime: Runtime, backends: Path, shm_prefix: str
+) -> list[str]:
     """Write the command line of ``tritonserver``.
 
     Args:
         options: what to serve, and where.
+        served: the folder that the server reads, and what it loads.
         runtime: the installed server.
         backends: a folder that holds this server's backends.
         shm_prefix: names this server's regions in /dev/shm, so that several servers never meet and what a
@@ -121,9 +140,9 @@ def command_from_options(options: ServerOptions, runtime: Runtime, backends: Pat
     """
     command = [
         str(runtime.executable),
-        f"--model-repository={options.repository.resolve()}",
-        f"--model-control-mode={'none' if options.models is None else 'explicit'}",
-        *(f"--load-model={name}" for name in options.models or ()),
+        f"--model-repository={served.folder}",
+        f"--model-control-mode={'none' if served.models is None else 'explicit'}",
+        *(f"--load-model={name}" for name in served.models or ()),
         # A model that fails to load is reported with its reason over HTTP; the launcher then ends the server.
         "--exit-on-error=false",
         "--disable-auto-complete-config",
@@ -137,7 +156,7 @@ def command_from_options(options: ServerOptions, runtime: Runtime, backends: Pat
         f"--http-port={options.http_port}",
         f"--metrics-address={ADDRESS}",
         f"--metrics-port={options.metrics_port}",
-        *(f"--backend-config={name},shm-region-prefix-name={shm_prefix}" for name in ("python", "onnxruntime")),
+        *(f"--backend-config={name},shm-region-prefix-name={shm_prefix}" for name in BACKENDS),
     ]
     if options.config_name:
         command.append(f"--model-config-name={options.config_name}")

@@ -35,6 +35,8 @@ def server_statuses() -> list[ServerStatus]:
 def status_from_state(state: ServerState) -> ServerStatus:
     """Ask one server.
 
+    Models that it was never asked for aren't shown: the steps of an ensemble in one process are among them.
+
     Triton calls a model ready whose Python process was killed: it finds out with the next request. So the
     processes are counted here, and a model that has fewer than it started with is UNHEALTHY.
     """
@@ -43,7 +45,11 @@ def status_from_state(state: ServerState) -> ServerStatus:
     except ServerError:
         return ServerStatus(state, ready=False, models=[])
     stubs = count_stubs(state)
-    models = [_with_stubs(model, stubs.get(model.name, 0), state.stubs.get(model.name, 0)) for model in models]
+    models = [
+        _with_stubs(model, stubs.get(model.name, 0), state.stubs.get(model.name, 0))
+        for model in models
+        if model.version or model.reason or model.name in state.models
+    ]
     ready = is_ready(state.http_port) and all(model.is_ready for model in models if model.name in state.models)
     return ServerStatus(state, ready, models)
 

@@ -1,4 +1,4 @@
-"""How a ragged batch becomes model inputs: which rows run together, and what the batcher knows about them.
+"""How a ragged batch becomes model inputs: what is padding in it, and what the batcher knows about its rows.
 
 Pure functions over NumPy arrays; Triton's side is in ``model.py``. This folder must not become a package:
 its name is ``onnxruntime``, and an ``__init__.py`` would hide the library of that name from the stub.
@@ -32,43 +32,6 @@ def kept_lengths(mask: Array) -> Array:
     from_the_end = (mask[:, ::-1] != 0).argmax(axis=1)
     any_kept = mask.any(axis=1)
     return np.maximum(np.where(any_kept, width - from_the_end, 1), 1).astype(np.int64)
-
-
-def parts_from_lengths(lengths: Array, max_waste: float, call_cost: float) -> list[Array]:
-    """Cut rows into parts that are padded and run together, at the least total cost.
-
-    The rows are sorted by length, so a part is a run of neighbours, and the best cuts are found exactly.
-    A part costs ``call_cost + rows * longest``, in elements.
-
-    Args:
-        lengths: (rows,) the length of each row.
-        max_waste: the largest share of a part that may be padding; 1 leaves it to the cost alone.
-        call_cost: what starting one call costs, as a number of elements.
-
-    Returns:
-        For each part the indices of its rows, longest row last.
-    """
-    if len(lengths) == 1:
-        return [np.zeros(1, np.int64)]
-    order = np.argsort(lengths, kind="stable")
-    ends = lengths[order].astype(np.float64)
-    rows = len(ends)
-    total = np.concatenate([[0.0], np.cumsum(ends)])
-    best = np.zeros(rows + 1)
-    first = np.zeros(rows + 1, np.int64)
-    starts = np.arange(rows)
-    for end in range(1, rows + 1):
-        padded = (end - starts[:end]) * ends[end - 1]
-        cost = best[:end] + padded + call_cost
-        cost[padded - (total[end] - total[:end]) > max_waste * padded] = np.inf
-        first[end] = cost.argmin()
-        best[end] = cost[first[end]]
-    parts: list[Array] = []
-    end = rows
-    while end > 0:
-        parts.append(order[first[end] : end])
-        end = int(first[end])
-    return parts[::-1]
 
 
 def batch_input_value(kind: str, shapes: Sequence[tuple[int, ...]], dtype: Any) -> Array:
