@@ -214,9 +214,9 @@ def end_of(view: GraphView, softmax: Any) -> tuple[str, Any] | None:
 
 
 def _all_reshape(view: GraphView, readers: list[Any]) -> bool:
-    """Whether nodes bring a value to a shape that is said in full, whatever the value's own."""
+    """Whether nodes bring a value to a shape that is said in full, but for its rows and width."""
     return all(
-        node.op_type == "Reshape" and ((shape := view.array(node.input[1])) is None or np.all(shape != 0))
+        node.op_type == "Reshape" and ((shape := view.array(node.input[1])) is None or np.all(shape[2:] != 0))
         for node in readers
     )
 

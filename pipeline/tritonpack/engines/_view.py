@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tritonpack.core.graphs import names_read, subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    import numpy as np
 
     Array = np.ndarray[Any, Any]
 
@@ -82,13 +82,16 @@ class GraphView:
         """A constant's value, else None."""
         import onnx
 
-        found = self.constants.get(name)
-        if found is None:
-            node = self.maker(name, "Constant")
-            found = (
-                next((attribute.t for attribute in node.attribute if attribute.name == "value"), None) if node else None
-            )
-        return None if found is None else onnx.numpy_helper.to_array(found)
+        if name in self.constants:
+            return onnx.numpy_helper.to_array(self.constants[name])
+        node = self.maker(name, "Constant")
+        if node is None:
+            return None
+        (attribute,) = node.attribute
+        if attribute.name == "value":
+            return onnx.numpy_helper.to_array(attribute.t)
+        kind = "float32" if "float" in attribute.name else "int64"
+        return np.array(onnx.helper.get_attribute_value(attribute), kind) if "string" not in attribute.name else None
 
     def scalar(self, name: str) -> float | None:
         """The value of a constant of one element, else None."""
