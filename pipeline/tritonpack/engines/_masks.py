@@ -20,6 +20,8 @@ HIDDEN = -1e4
 """A score that has this added, or less, has no weight: the exponential of FP32 is zero there."""
 _RANK = 4
 _SIZES = ((3, 7), (2, 5), (4, 3))
+_REACH = 2048
+_NUMBERS = 2**31
 
 
 @dataclass
@@ -88,21 +90,36 @@ class Masks:
         """The pattern that a mask has for random grids of several sizes."""
         view = self._view
         grids = view.grids_below([name])
-        candidates = {_Pattern(keys, causal) for keys in (*grids, None) for causal in (False, True)}
+        reach = _reach(view, name, grids)
+        if reach > _REACH:
+            return None
+        candidates = [_Pattern(keys, causal) for causal in (False, True) for keys in (None, *grids)]
         rng = np.random.default_rng(0)
-        for rows, width in _SIZES:
+        for rows, width in (*_SIZES, (1, reach)):
             given = random_grids(view, grids, rng, rows, width)
             seen = _seen(view.computed([name], given)[0], hides=hides)
-            if seen is None or seen.ndim > _RANK:
-                return None
-            shape = np.broadcast_shapes(seen.shape, (rows, 1, width, width))
-            if shape != (rows, shape[1], width, width):
+            shape = (rows, 1, width, width)
+            if seen is None or np.broadcast_shapes(seen.shape, shape) != shape:
                 return None
             seen = np.broadcast_to(seen, shape)
-            candidates = {
-                it for it in candidates if np.array_equal(seen, np.broadcast_to(_expected(it, given, width), shape))
-            }
-        return next(iter(candidates), None)
+            candidates = [it for it in candidates if np.all(seen == _expected(it, given, width))]
+        return candidates[0] if candidates else None
+
+
+def _reach(view: GraphView, name: str, grids: Iterable[str]) -> int:
+    """A width at which any window would show: above every number in a mask's making, and as wide as every table."""
+    reach = 1
+    for read in {read for node in view.part([name], grids) for read in (*node.input, *node.output)}:
+        array = view.array(read)
+        if array is None or not array.size:
+            continue
+        if array.dtype == np.bool_:
+            reach = max(reach, *array.shape, 1)
+            continue
+        largest = float(np.max(np.abs(array.astype(np.float64))))
+        if largest < (_NUMBERS if array.dtype.kind in "iu" else -HIDDEN):
+            reach = max(reach, int(largest) + 2)
+    return reach
 
 
 def random_grids(

@@ -83,15 +83,17 @@ class GraphView:
         import onnx
 
         if name in self.constants:
-            return onnx.numpy_helper.to_array(self.constants[name])
+            stored: Array = onnx.numpy_helper.to_array(self.constants[name])
+            return stored
         node = self.maker(name, "Constant")
         if node is None:
             return None
         (attribute,) = node.attribute
-        if attribute.name == "value":
-            return onnx.numpy_helper.to_array(attribute.t)
-        kind = "float32" if "float" in attribute.name else "int64"
-        return np.array(onnx.helper.get_attribute_value(attribute), kind) if "string" not in attribute.name else None
+        held = onnx.helper.get_attribute_value(attribute)
+        if attribute.name in {"value_float", "value_floats", "value_int", "value_ints"}:
+            return np.array(held, np.float32 if "float" in attribute.name else np.int64)
+        made: Array | None = onnx.numpy_helper.to_array(held) if attribute.name == "value" else None
+        return made
 
     def scalar(self, name: str) -> float | None:
         """The value of a constant of one element, else None."""
