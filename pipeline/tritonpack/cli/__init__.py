@@ -26,6 +26,7 @@ _COMMANDS = {
     "serve": ("tritonpack.cli.serve", "Serve a model repository with a real tritonserver, without Docker."),
     "status": ("tritonpack.cli.serve", "Show the servers that run and the state of their models."),
     "stop": ("tritonpack.cli.serve", "Stop a server that `serve --detach` started."),
+    "tune": ("tritonpack.cli.tune", "Search the settings that serve the most inside an objective (--slo)."),
 }
 """Command name -> (module that defines a click command of that name, one line of help).
 

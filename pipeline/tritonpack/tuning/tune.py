@@ -1,0 +1,295 @@
+"""From a recipe and a service level objective to the settings that serve the most, with their evidence."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from tritonpack.api import check_targets
+from tritonpack.core.digest import digest_of_json
+from tritonpack.core.errors import ConfigurationError, ModelLoadError, ServerError, StageError, UnsupportedError
+from tritonpack.core.machine import this_machine
+from tritonpack.core.versions import version_of
+from tritonpack.engines import ENGINES
+from tritonpack.tuning.confirm import Verdict, confirmed
+from tritonpack.tuning.measure import Climb, point_from_level, served
+from tritonpack.tuning.plan import Silent, check_plan
+from tritonpack.tuning.space import Space, own_settings
+from tritonpack.tuning.study import Outcome, Search
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tritonpack.core.machine import Machine
+    from tritonpack.core.runner import Observer
+    from tritonpack.recipe import Recipe
+    from tritonpack.tuning.confirm import Confirmation
+    from tritonpack.tuning.measure import Load, Point
+    from tritonpack.tuning.plan import TuningPlan, Watcher
+    from tritonpack.tuning.space import Settings
+    from tritonpack.tuning.study import Trial
+
+_PACKAGES = ("optuna", "matplotlib", "jinja2")
+"""Missed now rather than when hours have been measured."""
+_HINT = "pip install 'tritonpack[tune]'"
+_MOST_CANDIDATES = 3
+"""Settings that are measured against the recipe's own, as long as those before miss the objective after all."""
+_ROUND_WINDOWS = 2
+_CLOSE = 0.85
+"""The part of the recipe's own throughput from which on settings are measured against it."""
+
+
+class Result(StrEnum):
+    """What a search ended with."""
+
+    TUNED = "tuned"
+    """Other settings than the recipe's own are better, beyond the noise."""
+    KEPT = "kept"
+    """None is better than the recipe's own, or not beyond the noise."""
+    INFEASIBLE = "infeasible"
+    """Nothing keeps the objective."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search found.
+
+    Attributes:
+        recipe: its name.
+        started_at: UTC, ISO 8601.
+        load: the generator's name and version.
+        texts: what was sent, as data.
+        versions: of what was measured, by name.
+        trials: every one.
+        own: the trial of the recipe's own settings.
+        found: the best of the others; None if none of them is better.
+        confirmation: ``found`` against ``own``.
+        overlay: what has to be laid over the recipe; None unless the result is ``tuned``.
+        left_out: targets and precisions that weren't searched, and why.
+    """
+
+    recipe: str
+    plan: TuningPlan
+    started_at: str
+    machine: Machine
+    load: str
+    texts: Mapping[str, Any]
+    versions: Mapping[str, str]
+    trials: tuple[Trial, ...]
+    own: Trial
+    found: Trial | None
+    confirmation: Confirmation | None
+    overlay: Mapping[str, Any] | None
+    left_out: Mapping[str, str]
+
+    @property
+    def result(self) -> Result:
+        """Whether the recipe's own settings stay."""
+        if self.overlay is not None:
+            return Result.TUNED
+        held = self.own.best is not None and self.own.best.holds
+        return Result.KEPT if held else Result.INFEASIBLE
+
+
+def tune(
+    recipe: Recipe,
+    plan: TuningPlan,
+    load: Load,
+    texts: Mapping[str, Any],
+    *,
+    store: Path | None = None,
+    observer: Observer | None = None,
+    watcher: Watcher | None = None,
+) -> Tuned:
+    """Search the settings with which a recipe serves the most and keeps a service level objective.
+
+    Args:
+        recipe: what is served.
+        plan: the objective, and how long to search.
+        load: what keeps requests in flight.
+        texts: what it sends, as data, for the evidence.
+        store: where artifacts are kept; None means `tritonpack.api.default_store`.
+        observer: told of every action of the builds before the search.
+        watcher: told of every trial.
+
+    Raises:
+        ConfigurationError: the plan makes no sense, or its study is of something else.
+        MissingExtraError: a package of the extra ``tune`` isn't installed.
+        UnsupportedError: no target can be built and served here.
+        ServerError: the recipe's own settings can't be measured.
+        TritonpackError: what a build raises.
+    """
+    check_plan(plan)
+    for package in _PACKAGES:
+        version_of(package, hint=_HINT)
+    bench = _Bench(recipe, plan, load, store, watcher or Silent())
+    started_at, machine = datetime.now(UTC).isoformat(timespec="seconds"), this_machine()
+    variants, left_out = bench.variants(observer)
+    space = Space.of_recipe(recipe, variants, len(os.sched_getaffinity(0)))
+    own = own_settings(recipe, *variants[0])
+    fingerprint = {
+        "recipe": f"{recipe.name} ({digest_of_json(recipe.model_dump(mode='json', exclude={'description'}))[:12]})",
+        "SLO": str(plan.slo),
+        "machine": f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:g} GB",
+        "set of texts": digest_of_json(dict(texts))[:12],
+        "generator": load.name,
+        "window": plan.window_s,
+        "space": {name: [str(value) for value in values] for name, values in space.lists.items()},
+    }
+    with _locked(plan.study):
+        search = Search(space, own, plan.sampler, fingerprint, plan.study)
+        for trial in search.run(bench.attempt, plan.trials, plan.timeout_s):
+            bench.watcher.finished(trial, best_trial(search.trials))
+            if trial.settings == own and trial.best is None:
+                raise ServerError(
+                    f"the recipe's own settings can't be measured: {trial.error}",
+                    hint="serve the recipe and load it: `tritonpack serve`, `tritonpack bench`",
+                )
+        trials = search.trials
+    first = next(trial for trial in trials if trial.settings == own and trial.best)
+    found, confirmation = bench.confirm(first, trials)
+    return Tuned(
+        recipe=recipe.name,
+        plan=plan,
+        started_at=started_at,
+        machine=machine,
+        load=load.name,
+        texts=texts,
+        versions=_versions(recipe, space.variants),
+        trials=tuple(trials),
+        own=first,
+        found=found,
+        confirmation=confirmation,
+        overlay=_overlay(recipe, found, confirmation),
+        left_out=left_out,
+    )
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
+    """The best of those that were measured to the end."""
+    return max((trial for trial in trials if trial.outcome is Outcome.COMPLETE), key=lambda t: t.value, default=None)
+
+
+class _Bench:
+    """Serves settings and measures them."""
+
+    def __init__(self, recipe: Recipe, plan: TuningPlan, load: Load, store: Path | None, watcher: Watcher) -> None:
+        self._recipe = recipe
+        self._plan = plan
+        self._load = load
+        self._store = store
+        self.watcher = watcher
+
+    def variants(self, observer: Observer | None) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        """Targets with their precisions that can be built and served here, and why others can't.
+
+        What was asked for by name must be possible.
+        """
+        check_targets(self._recipe, self._plan.targets)
+        possible, left_out = [], {}
+        for target in self._plan.targets or tuple(self._recipe.targets):
+            spec = self._recipe.targets[target]
+            for precision in dict.fromkeys((*spec.precisions, *self._plan.precisions)):
+                name = target if target == precision else f"{target} ({precision})"
+                try:
+                    self._prove(target, precision, observer)
+                except (StageError, UnsupportedError, ModelLoadError) as error:
+                    left_out[name] = error.message
+                else:
+                    possible.append((target, precision))
+        if not possible:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+            raise UnsupportedError(
+                f"nothing of {self._recipe.name} can be built and served here: {reasons}",
+                hint="`tritonpack tune` measures targets that the embedded server runs: engine onnxruntime.",
+            )
+        return possible, left_out
+
+    def _prove(self, target: str, precision: str, observer: Observer | None) -> None:
+        """Build and load a variant once, so that no trial fails for it."""
+        engine = self._recipe.targets[target].engine
+        if ENGINES.get(engine).triton is None or not ENGINES.get(engine).can_execute():
+            raise UnsupportedError(f"engine {engine} can't be served on this machine")
+        self.watcher.says(f"building {target} in {precision}")
+        with served(self._recipe, own_settings(self._recipe, target, precision), self._store, observer):
+            self.watcher.says(f"{target} in {precision} can be served")
+
+    def attempt(self, number: int, settings: Settings, climbed: Callable[[Climb], Point]) -> Point:
+        """Serve settings, and have a climb's rungs run."""
+        self.watcher.says(f"trial {number}: {settings.label}")
+        with served(self._recipe, settings, self._store) as server:
+            measure = partial(self._measured, server.grpc_url, f"trial {number}: {settings.label}")
+            return climbed(Climb(measure, self._plan.window_s, self._plan.max_concurrency))
+
+    def _measured(self, url: str, what: str, concurrency: int, duration_s: float) -> Point:
+        self.watcher.says(f"{what}, {concurrency} in flight for {duration_s:g} s")
+        level = self._load(url, self._recipe.name, concurrency, duration_s)
+        return point_from_level(level, concurrency, duration_s, self._plan.slo)
+
+    def confirm(self, own: Trial, trials: Sequence[Trial]) -> tuple[Trial | None, Confirmation | None]:
+        """Measure the best against the recipe's own; the next best, where it misses the objective after all."""
+        # The machine's pace may have changed since the recipe's own were measured, so those close by have a chance.
+        others = [t for t in trials if t is not own and t.outcome is Outcome.COMPLETE]
+        found, confirmation = None, None
+        close = [trial for trial in others if trial.value > max(_CLOSE * own.value, 0)]
+        for found in sorted(close, key=lambda trial: -trial.value)[:_MOST_CANDIDATES]:
+            confirmation = self._against(own, found)
+            if confirmation.verdict is not Verdict.MISSES:
+                break
+        return found, confirmation
+
+    def _against(self, own: Trial, found: Trial) -> Confirmation:
+        with (
+            served(self._recipe, own.settings, self._store) as first,
+            served(self._recipe, found.settings, self._store) as second,
+        ):
+            duration_s = _ROUND_WINDOWS * self._plan.window_s
+            mine = partial(self._measured, first.grpc_url, "confirming: the recipe's own settings")
+            other = partial(self._measured, second.grpc_url, f"confirming: trial {found.number}")
+            return confirmed(
+                lambda: mine(own.concurrency, duration_s),
+                lambda: other(found.concurrency, duration_s),
+                self._plan.rounds,
+            )
+
+
+def _overlay(recipe: Recipe, found: Trial | None, confirmation: Confirmation | None) -> dict[str, Any] | None:
+    if found is None or confirmation is None or confirmation.verdict not in {Verdict.FASTER, Verdict.HOLDS}:
+        return None
+    return found.settings.overlay(recipe)
+
+
+def _versions(recipe: Recipe, variants: Sequence[tuple[str, str]]) -> dict[str, str]:
+    engines = {recipe.targets[target].engine for target, _ in variants}
+    return {
+        "optuna": version_of("optuna", hint=_HINT),
+        **{engine: ENGINES.get(engine).identity() for engine in sorted(engines)},
+    }
+
+
+@contextmanager
+def _locked(study: Path | None) -> Iterator[None]:
+    """One search at a time goes on with a study."""
+    if study is None:
+        yield
+        return
+    study.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(study.with_name(f"{study.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ConfigurationError(
+            f"another search uses the study {study} now", hint="Wait for it, or name another file.", field="--study"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
