@@ -10,6 +10,7 @@ import tritonclient.grpc as triton
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))
 
+from tiny_client import answer
 from tiny_ensemble import write_ensemble, write_pairs, write_plain_models
 
 from tritonpack.server.embedded import ServerOptions, free_ports, start
@@ -54,14 +55,3 @@ def ask(client):
         return answer(client, model, outputs, **arrays)
 
     return ask_model
-
-
-def answer(client, model, outputs=None, **arrays):
-    inputs = []
-    for name, array in arrays.items():
-        kind = {"O": "BYTES", "i": "INT64", "f": "FP32"}[array.dtype.kind]
-        inputs.append(triton.InferInput(name, array.shape, kind))
-        inputs[-1].set_data_from_numpy(array)
-    wanted = [triton.InferRequestedOutput(name) for name in outputs] if outputs else None
-    result = client.infer(model, inputs, outputs=wanted)
-    return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}

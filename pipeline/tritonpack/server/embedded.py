@@ -218,7 +218,7 @@ def _spawn(options: ServerOptions, served: Served, runtime: Runtime) -> ServerSt
     pid = os.posix_spawn(
         command[0],
         command,
-        environment_for_server(runtime),
+        environment_for_server(runtime) | {"TRITONPACK_HTTP_PORT": str(options.http_port)},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),

@@ -135,7 +135,7 @@ class Encoder:
         kept: dict[str, list[int]] = {}
         for mask, names in self.masked.items():
             array = arrays.get(mask)
-            if array is None or (array.shape[1] and array[:, -1].all()):
+            if array is None or (array.shape[1] and (array[0, -1] if len(array) == 1 else array[:, -1].all())):
                 continue
             lengths = kept_lengths(array).tolist()
             kept |= {name: lengths for name in names if arrays[name].shape[1:] == array.shape[1:]}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from doorbell import doorbell_for
 from encoder import Encoder
 
 
@@ -23,17 +24,25 @@ class TritonPythonModel:
         Args:
             args: Triton's description of the model and this instance.
         """
+        config = json.loads(args["model_config"])
         try:
-            self.encoder = Encoder(
-                json.loads(args["model_config"]), Path(args["model_repository"], args["model_version"])
-            )
+            self.encoder = Encoder(config, Path(args["model_repository"], args["model_version"]))
         except ValueError as error:
             raise pb_utils.TritonModelException(str(error)) from error
+        self.doorbell = doorbell_for(config)
         if self.encoder.costs is not None:
             pb_utils.Logger.log_info(f"{args['model_name']}: rows are cut into parts by {self.encoder.costs}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer the requests that the dynamic batcher joined, in their order."""
+        if self.doorbell is None:
+            return self._answered(requests)
+        self.doorbell.began()
+        answers = self._answered(requests)
+        self.doorbell.ended(len(requests))
+        return answers
+
+    def _answered(self, requests: list[Any]) -> list[Any]:
         arrays = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
         answers = self.encoder.run(arrays)
         return [_response(request, answer) for request, answer in zip(requests, answers, strict=True)]

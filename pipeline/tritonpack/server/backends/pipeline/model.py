@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from steps import Failure, Step
+from steps import Failure, Step, doorbell_for
 
 
 class TritonPythonModel:
@@ -30,7 +30,9 @@ class TritonPythonModel:
             args: Triton's description of the model and this instance.
         """
         folder = Path(args["model_repository"], args["model_version"])
-        self.outputs = [entry["name"] for entry in json.loads(args["model_config"])["output"]]
+        config = json.loads(args["model_config"])
+        self.outputs = [entry["name"] for entry in config["output"]]
+        self.doorbell = doorbell_for(config)
         self.steps = []
         for description in json.loads((folder / "steps.json").read_text(encoding="utf-8"))["steps"]:
             try:
@@ -43,6 +45,14 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Take all requests that came together through the steps."""
+        if self.doorbell is None:
+            return self._answered(requests)
+        self.doorbell.began()
+        answers = self._answered(requests)
+        self.doorbell.ended(len(requests))
+        return answers
+
+    def _answered(self, requests: list[Any]) -> list[Any]:
         states: Any = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
         for step in self.steps:
             states = step.run(states)

@@ -20,7 +20,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The session is that of a model of its own.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "onnxruntime"))
 
+from doorbell import doorbell_for
 from encoder import Encoder
+
+__all__ = ["Failure", "Step", "doorbell_for"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,5 +134,7 @@ def _stage_code(model: str, version: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     # A class with annotations looks for its module by name.
     sys.modules[name] = module
+    # The model repository belongs to the build.
+    sys.dont_write_bytecode = True
     spec.loader.exec_module(module)
     return module

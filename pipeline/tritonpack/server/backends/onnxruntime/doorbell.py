@@ -1,0 +1,158 @@
+"""A request that wakes Triton's batcher where it sleeps although there is work.
+
+A bounded queue makes Triton form each batch only when an instance waits for it, and its batcher is woken at the end
+of an execution, a moment *before* the instance counts as waiting. On a busy machine the batcher looks in that moment,
+finds nobody and sleeps on: until the next request that the queue takes, or for half a second. A full queue takes no
+request, so an overloaded server would run one batch in half a second.
+
+So whoever has executed a batch rings if no other one follows soon: a request of the first priority, whose queue has
+room while the others are full, that may wait for one microsecond. Triton takes it, wakes the batcher and refuses it
+as too old before anything runs. It is rung again, after longer and longer pauses, until a batch comes or a refusal
+shows that the batcher was awake and had nothing to do.
+
+Source: https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_batch_scheduler.cc (`Enqueue`,
+`WaitForPayloadSlotAvailable`) and ``src/rate_limiter.cc`` (`DequeuePayload`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+PORT_VARIABLE = "TRITONPACK_HTTP_PORT"
+_FIRST_S = 0.001
+_FIRST_UNDER_LOAD_S = 0.0003
+_LAST_S = 0.3
+_TIMEOUT_S = 1.0
+_ANSWER_BYTES = 65536
+_TYPE_BYTES = {"BOOL": 1, "INT8": 1, "INT32": 4, "INT64": 8, "FP16": 2, "FP32": 4, "STRING": 4}
+
+
+class Doorbell:
+    """Rings for one instance of a model, from a thread of its own."""
+
+    def __init__(self, request: bytes, port: int) -> None:
+        """Start the thread.
+
+        Args:
+            request: what is sent, HTTP and all.
+            port: of the server's HTTP endpoint on this machine.
+        """
+        self._request = request
+        self._port = port
+        self._batches = 0
+        self._pause_s = _FIRST_S
+        self._ended = threading.Event()
+        self._idle: list[socket.socket] = []
+        self._unanswered: list[socket.socket] = []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def began(self) -> None:
+        """A batch came: there is nothing to ring for."""
+        self._batches += 1
+
+    def ended(self, requests: int) -> None:
+        """A batch of some requests was executed."""
+        self._pause_s = _FIRST_S if requests == 1 else _FIRST_UNDER_LOAD_S
+        self._ended.set()
+
+    def _run(self) -> None:
+        while True:
+            self._ended.wait()
+            self._ended.clear()
+            self._ring_until_heard()
+
+    def _ring_until_heard(self) -> None:
+        batches, pause_s = self._batches, self._pause_s
+        self._take_answers()
+        while pause_s < _LAST_S:
+            time.sleep(pause_s)
+            if self._batches != batches or self._take_answers():
+                return
+            self._ring()
+            pause_s *= 2
+
+    def _ring(self) -> None:
+        """Send the request on a connection that waits for no answer; one that fails is lost, and another is opened."""
+        try:
+            connection = self._idle.pop() if self._idle else self._connected()
+            connection.send(self._request)
+        except OSError:
+            # Nobody listens yet, or no longer.
+            return
+        self._unanswered.append(connection)
+
+    def _connected(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self._port), timeout=_TIMEOUT_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        return connection
+
+    def _take_answers(self) -> bool:
+        """Whether an answer has come since the last look."""
+        answered = []
+        for connection in self._unanswered:
+            try:
+                if connection.recv(_ANSWER_BYTES):
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+            except BlockingIOError:
+                continue
+            except OSError:
+                connection.close()
+            answered.append(connection)
+        self._unanswered = [connection for connection in self._unanswered if connection not in answered]
+        return bool(answered)
+
+
+def doorbell_for(config: dict[str, Any]) -> Doorbell | None:
+    """Make the bell of a model, or None where its queue lets Triton's batcher work ahead, or has no way to be rung.
+
+    Args:
+        config: the model's configuration as JSON.
+    """
+    policy = config.get("dynamic_batching", {}).get("priority_queue_policy", {}).get("1", {})
+    port = os.environ.get(PORT_VARIABLE, "")
+    # What isn't refused for its age would be executed, and rung for again.
+    refuses = policy.get("allow_timeout_override") and int(policy.get("default_timeout_microseconds", 0)) > 1
+    if not refuses or policy.get("timeout_action", "REJECT") != "REJECT" or not port.isdecimal():
+        return None
+    return Doorbell(ring_request(config), int(port))
+
+
+def ring_request(config: dict[str, Any]) -> bytes:
+    """Write the request that rings: a row of zeros of the model's inputs, as HTTP.
+
+    Source: https://github.com/triton-inference-server/server/blob/v2.51.0/docs/protocol/extension_binary_data.md and
+    ``extension_schedule_policy.md``.
+    """
+    inputs, zeros = [], b""
+    for entry in config["input"]:
+        shape = [max(1, int(size)) for size in entry["dims"]]
+        if config.get("max_batch_size", 0) > 0:
+            shape.insert(0, 1)
+        kind = entry["data_type"].removeprefix("TYPE_")
+        count = _TYPE_BYTES[kind]
+        for size in shape:
+            count *= size
+        inputs.append({
+            "name": entry["name"],
+            "shape": shape,
+            "datatype": "BYTES" if kind == "STRING" else kind,
+            "parameters": {"binary_data_size": count},
+        })  # fmt: skip
+        zeros += bytes(count)
+    header = json.dumps({"inputs": inputs, "parameters": {"priority": 1, "timeout": 1}}).encode()
+    lines = (
+        f"POST /v2/models/{config['name']}/infer HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/octet-stream",
+        f"Inference-Header-Content-Length: {len(header)}",
+        f"Content-Length: {len(header) + len(zeros)}",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + header + zeros
