@@ -3,9 +3,10 @@
     python benchmarks/gpu.py [--recipe recipes/minilm.yaml] [--backend torch] [--rounds 3] [--json] [--rehearse]
 
 Batches of 1 to 128 rows of 16 to 512 tokens, in FP32, FP16 and INT8. Writes ``docs/benchmarks-gpu.md`` with the
-device's name, its figures as JSON beside it, and a picture. What can't be executed is a row with its reason. Without a
-GPU it says so, writes nothing and ends with 0; `--rehearse` then goes through it all on the CPU with few shapes, and
-writes nothing either.
+device's name, its figures as JSON beside it, and a picture. ONNX Runtime's package for CUDA is installed below
+``build/``, since it can't lie beside the CPU's; TensorRT is the environment's (`tritonpack[tensorrt]`). What can't be
+executed is a row with its reason. Without a GPU it says so, writes nothing and ends with 0; `--rehearse` then goes
+through it all on the CPU with few shapes, and writes nothing either.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from accelerated.backends import BACKENDS, Place
+from accelerated.backends import BACKENDS, Place, RefusedError, install_onnxruntime_gpu
 from accelerated.graphs import PRECISIONS, Source
 from accelerated.page import NAMES, page, svg_from_results
 from accelerated.results import Column, Results
@@ -74,6 +75,7 @@ class Plan:
 WHOLE = Plan((1, 2, 4, 8, 16, 32, 64, 128), (16, 32, 64, 128, 256, 512), 3, 0.2)
 REHEARSAL = Plan((1, 4), (16, 32), 1, 0.05)
 _BEST = (32, 128)
+_PACKAGES = Path(__file__).parents[1] / "build" / "bench-gpu" / "onnxruntime"
 
 
 @dataclass
@@ -90,6 +92,7 @@ def measure(source: Source, backends: Sequence[str], plan: Plan, device: str, pr
     Raises:
         TritonpackError: the recipe or its model isn't right.
     """
+    packages = _packages(backends) if device == "cuda" else None
     expected = [_answers_of_torch(source, inputs) for inputs in source.padded_rows()]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         workers = [stack.enter_context(Worker(name)) for name in backends]
@@ -104,11 +107,23 @@ def measure(source: Source, backends: Sequence[str], plan: Plan, device: str, pr
                 if isinstance(file, str):
                     column.why = file
                     continue
-                place = Place(source, file, device, max(plan.batches), _BEST, Path(folder))
+                place = Place(source, file, device, max(plan.batches), _BEST, Path(folder), packages)
                 _open(worker, column, place, expected)
                 opened += [] if column.why else [Opened(worker, column)]
         _time(source, opened, plan, progress)
     return columns
+
+
+def _packages(backends: Sequence[str]) -> Path | None:
+    """ONNX Runtime's package for CUDA, where it is wanted and can be installed; if not, its row says what it lacks."""
+    if "onnxruntime" not in backends:
+        return None
+    try:
+        install_onnxruntime_gpu(_PACKAGES)
+    except RefusedError as error:
+        Console(stderr=True).print(str(error), markup=False)
+        return None
+    return _PACKAGES
 
 
 def _graph(source: Source, precision: str) -> Path | str:

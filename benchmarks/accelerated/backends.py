@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -33,6 +35,7 @@ class Place:
         most: rows at once.
         best: the shape that engines are tuned for, (batch, length).
         folder: for files of its own.
+        packages: that the device needs beside the environment's; None for none.
     """
 
     source: Source
@@ -41,6 +44,7 @@ class Place:
     most: int
     best: tuple[int, int]
     folder: Path
+    packages: Path | None = None
 
 
 class Backend(Protocol):
@@ -115,20 +119,20 @@ class OnnxRuntime:
     }
 
     def open(self, precision: str, place: Place) -> Run:
-        """Load the graph; CUDA's libraries come from PyTorch or NVIDIA's packages.
+        """Load the graph; CUDA's libraries are those of NVIDIA's packages, which PyTorch brings.
 
         Raises:
             RefusedError: the installed package has no CUDA provider, or it didn't load.
         """
         del precision
+        if place.packages is not None:
+            # Its module has the name of the CPU's package, so both can't lie in one environment.
+            sys.path.insert(0, str(place.packages))
         import onnxruntime
 
         if place.device == "cuda":
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-                raise RefusedError(
-                    f"onnxruntime {onnxruntime.__version__} here has no CUDA provider: "
-                    "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
-                )
+                raise RefusedError(f"onnxruntime {onnxruntime.__version__} here has no CUDA provider")
             # Source: https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#preload-dlls
             onnxruntime.preload_dlls()
         options = onnxruntime.SessionOptions()
@@ -138,6 +142,24 @@ class OnnxRuntime:
             raise RefusedError("ONNX Runtime's CUDA provider didn't load: its log says which library is missing")
         names = [output.name for output in session.get_outputs()]
         return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def install_onnxruntime_gpu(folder: Path) -> None:
+    """Install the package with the CUDA provider in the environment's version, beside the environment.
+
+    Raises:
+        RefusedError: pip can't, in its own words.
+    """
+    from importlib.metadata import version
+
+    wanted = f"onnxruntime-gpu=={version('onnxruntime')}"
+    if (folder / f"onnxruntime_gpu-{version('onnxruntime')}.dist-info").is_dir():
+        return
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(folder)]
+    ended = subprocess.run([*command, wanted], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or ["no reason given"]
+        raise RefusedError(f"pip can't install {wanted}: {said[-1]}")
 
 
 class TensorRT:

@@ -51,7 +51,10 @@ def page(results: Results, picture: str) -> str:
         lines += [
             "## Texts a second, best batch",
             "",
-            *_table(["length", *_heads(results)], [_best_row(results, length) for length in results.lengths]),
+            *_table(
+                ["backend", "precision", *(f"{length} tokens" for length in results.lengths)],
+                [_best_row(results, column) for column in results.columns if not column.why],
+            ),
             "",
             f"![Texts a second over the batch, rows of {length} tokens]({picture})",
             "",
@@ -84,13 +87,9 @@ def _loaded(column: Column) -> list[str]:
     return [column.backend, NAMES[column.precision], *measured]
 
 
-def _heads(results: Results) -> list[str]:
-    return [f"{column.backend} {NAMES[column.precision]}" for column in results.columns if not column.why]
-
-
-def _best_row(results: Results, length: int) -> list[str]:
-    rates = (column.best_rate(length) for column in results.columns if not column.why)
-    return [f"{length}", *("" if rate is None else _number(rate) for rate in rates)]
+def _best_row(results: Results, column: Column) -> list[str]:
+    rates = (column.best_rate(length) for length in results.lengths)
+    return [column.backend, NAMES[column.precision], *("" if rate is None else _number(rate) for rate in rates)]
 
 
 def _call(column: Column, shape: tuple[int, int]) -> str:
