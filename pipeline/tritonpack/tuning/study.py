@@ -130,7 +130,7 @@ class Search:
     @property
     def _ended(self) -> list[optuna.trial.FrozenTrial]:
         """Without repetitions, and without those that were cut off."""
-        finished = [trial for trial in self._study.trials if trial.state.is_finished()]
+        finished = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
         own = [trial for trial in finished if _SETTINGS in trial.user_attrs and _SAME_AS not in trial.user_attrs]
         return [trial for trial in own if trial.state.name != "FAIL" or _ERROR in trial.user_attrs]
 
