@@ -95,6 +95,10 @@ class GraphView:
         made: Array | None = onnx.numpy_helper.to_array(held) if attribute.name == "value" else None
         return made
 
+    def array_dims(self, name: str) -> tuple[int, ...]:
+        """A stored constant's sizes; none where it isn't one."""
+        return tuple(self.constants[name].dims) if name in self.constants else ()
+
     def scalar(self, name: str) -> float | None:
         """The value of a constant of one element, else None."""
         array = self.array(name)

@@ -15,7 +15,7 @@ from tritonpack.core.errors import CompileError
 from tritonpack.core.versions import identity_of, version_of
 from tritonpack.engines._attention import fuse_attention
 from tritonpack.engines._integers import make_fusible
-from tritonpack.engines._layers import drop_dead, split_norms
+from tritonpack.engines._layers import drop_dead, fold_rows, join_reshapes, split_norms
 from tritonpack.engines._rounding import rounding
 from tritonpack.engines._view import GraphView
 
@@ -121,9 +121,9 @@ def _rewritten(onnx: Path, out: Path) -> Facts:
         return {}
     attention = fuse_attention(model)
     view = GraphView(model)
-    norms = split_norms(view)
     quantized = make_fusible(view, unsigned=_activations() == "uint8")
-    if attention or norms or quantized:
+    changed = [attention, quantized, split_norms(view), fold_rows(view), join_reshapes(view)]
+    if any(changed):
         drop_dead(model.graph)
         out.write_bytes(model.SerializeToString(deterministic=True))
     facts: Facts = {"fused_attention": attention} if attention else {}
