@@ -15,7 +15,7 @@ from tritonpack.core.store import Record, Store
 from tritonpack.core.tensors import TensorSpec
 from tritonpack.engines import ENGINES
 from tritonpack.inputs import INPUTS
-from tritonpack.repository.ensemble import Serving
+from tritonpack.repository.ensemble import Queue, Serving
 from tritonpack.repository.layout import Content
 from tritonpack.stages.assemble import steps_of
 from tritonpack.stages.package import BuiltTarget, Package, Packaged, package, write_engine
@@ -185,7 +185,7 @@ def _package(recipe: Recipe, graph: TargetActions, runner: Runner) -> Package:
     prepared = graph.tokenizer
     return Package(
         name=recipe.name,
-        serving=Serving(**recipe.serving.model_dump()),
+        serving=_serving(recipe),
         order=tuple((name, target.engine, target.precisions) for name, target in recipe.targets.items()),
         steps=steps_of(
             INPUTS.get(recipe.given.kind),
@@ -196,6 +196,13 @@ def _package(recipe: Recipe, graph: TargetActions, runner: Runner) -> Package:
             _outputs(runner.steps[graph.exported].record),
         ),
         tokenizer=None if prepared is None else _content(runner, prepared),
+    )
+
+
+def _serving(recipe: Recipe) -> Serving:
+    queue = recipe.serving.queue
+    return Serving(
+        **recipe.serving.model_dump(exclude={"queue"}), queue=None if queue is None else Queue(**queue.model_dump())
     )
 
 

@@ -13,7 +13,7 @@ from tritonpack.core.model import ModelTraits
 from tritonpack.core.tensors import TensorSpec
 from tritonpack.inputs import INPUTS
 from tritonpack.recipe import load_recipe
-from tritonpack.repository.ensemble import Encoder, Serving, encoder_config, ensemble_config, stage_config
+from tritonpack.repository.ensemble import Encoder, Queue, Serving, encoder_config, ensemble_config, stage_config
 from tritonpack.repository.pbtxt import parse, render
 from tritonpack.stages.assemble import steps_of
 from tritonpack.tasks import TASKS
@@ -29,6 +29,7 @@ SERVING = Serving(
     threads=2,
     response_cache=True,
     warmup=True,
+    queue=Queue(max_queue_size=256, timeout_us=10_000_000, priority_levels=2, default_priority_level=2),
 )
 
 

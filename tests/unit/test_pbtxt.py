@@ -23,8 +23,10 @@ from tritonpack.repository.config import (
     ModelOutput,
     ModelWarmup,
     Parameter,
+    QueuePolicy,
     ResponseCache,
     Specific,
+    TimeoutAction,
     VersionPolicy,
     WarmupInput,
 )
@@ -46,11 +48,21 @@ def dictionaries(values):
 
 
 DIMS = tuples(INT64)
+UINT32 = st.integers(0, 2**32 - 1)
+POLICIES = st.builds(QueuePolicy, st.sampled_from(TimeoutAction), UINT64, st.booleans(), UINT32)
+BATCHERS = st.builds(
+    DynamicBatching,
+    UINT64,
+    UINT64,
+    UINT64,
+    st.none() | POLICIES,
+    st.dictionaries(UINT64, POLICIES, max_size=3),
+)
 TYPES = st.sampled_from(DataType)
 # Triton's message holds one of the two.
 SCHEDULING = st.one_of(
     st.just({}),
-    st.fixed_dictionaries({"dynamic_batching": st.builds(DynamicBatching, UINT64)}),
+    st.fixed_dictionaries({"dynamic_batching": BATCHERS}),
     st.fixed_dictionaries(
         {
             "ensemble_scheduling": st.builds(
@@ -77,7 +89,7 @@ PARTS = st.builds(
         st.builds(
             ModelWarmup,
             TEXT,
-            st.integers(0, 2**32 - 1),
+            UINT32,
             dictionaries(st.builds(WarmupInput, TYPES, DIMS, st.booleans())),
         )
     ),
@@ -137,6 +149,20 @@ def test_the_text_of_a_small_configuration():
         "instance_group {\n  count: 2\n  kind: KIND_CPU\n}\ndynamic_batching {\n}\n"
         'parameters {\n  key: "a"\n  value {\n    string_value: "1"\n  }\n}\n'
         'parameters {\n  key: "b"\n  value {\n    string_value: "2"\n  }\n}\n'
+    )
+
+
+def test_the_text_of_a_bounded_queue():
+    policy = QueuePolicy(default_timeout_microseconds=5, allow_timeout_override=True, max_queue_size=3)
+    delayed = QueuePolicy(TimeoutAction.DELAY)
+    batching = DynamicBatching(7, 2, 1, policy, {2: delayed, 1: QueuePolicy()})
+    assert render(ModelConfig("tiny", dynamic_batching=batching)) == HEADER + (
+        'name: "tiny"\ndynamic_batching {\n  max_queue_delay_microseconds: 7\n'
+        "  priority_levels: 2\n  default_priority_level: 1\n"
+        "  default_queue_policy {\n    default_timeout_microseconds: 5\n    allow_timeout_override: true\n"
+        "    max_queue_size: 3\n  }\n"
+        "  priority_queue_policy {\n    key: 1\n    value {\n    }\n  }\n"
+        "  priority_queue_policy {\n    key: 2\n    value {\n      timeout_action: DELAY\n    }\n  }\n}\n"
     )
 
 

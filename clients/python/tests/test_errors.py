@@ -30,6 +30,22 @@ def test_a_model_that_is_not_served_is_told_apart_from_a_dead_server():
     assert isinstance(error_from_status("StatusCode.UNAVAILABLE", "refused"), errors.ServerUnavailableError)
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("[request id: <id_unknown>] Exceeds maximum queue size", errors.OverloadedError),
+        ("in ensemble 'minilm', [request id: 7] Exceeds maximum queue size", errors.OverloadedError),
+        ("Request timeout expired", errors.QueueTimeoutError),
+        ("in ensemble 'minilm', Request timeout expired", errors.QueueTimeoutError),
+    ],
+)
+def test_a_refused_request_is_told_apart_from_a_dead_server(words, kind):
+    error = error_from_status("StatusCode.UNAVAILABLE", words, model="minilm")
+    assert type(error) is kind
+    assert isinstance(error, errors.OverloadedError)
+    assert "try again after a pause" in str(error)
+
+
 def test_an_unnamed_request_is_not_announced():
     error = error_from_status("StatusCode.INVALID_ARGUMENT", "[request id: <id_unknown>] batch-size must be <= 32")
     assert error.message == "batch-size must be <= 32"

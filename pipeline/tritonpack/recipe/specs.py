@@ -177,6 +177,31 @@ class GatesSpec(Spec):
     )
 
 
+class QueueSpec(Spec):
+    """What may wait for the encoder: the rest is refused at once, with UNAVAILABLE."""
+
+    max_queue_size: int = Field(256, ge=1, le=1_000_000, description="Most waiting requests of one priority level.")
+    timeout_us: int = Field(
+        10_000_000,
+        ge=1000,
+        le=3_600_000_000,
+        description="How long a request may wait before it is refused; its own `timeout` may shorten that.",
+    )
+    priority_levels: int = Field(
+        2, ge=2, le=16, description="Levels that a request's `priority` may name; 1 is served first."
+    )
+    default_priority_level: int = Field(2, ge=1, description="The level of a request that names none.")
+
+    @model_validator(mode="after")
+    def _has_its_default_level(self) -> Self:
+        if self.default_priority_level > self.priority_levels:
+            raise ValueError(
+                f"default_priority_level is {self.default_priority_level}, but priority_levels is "
+                f"{self.priority_levels}: name one of 1 to {self.priority_levels}"
+            )
+        return self
+
+
 class ServingSpec(Spec):
     """How Triton serves the model; changing it never exports or compiles again."""
 
@@ -188,6 +213,7 @@ class ServingSpec(Spec):
     threads: int | None = Field(None, ge=1, le=512, description="Threads of one encoder instance; null: every core.")
     response_cache: bool = Field(default=False, description="Answer repeated requests from Triton's cache.")
     warmup: bool = Field(default=True, description="Run one request per model before it is ready.")
+    queue: QueueSpec | None = Field(QueueSpec(), description="Bounds of the encoder's queue; null: none.")
 
 
 class Recipe(Spec):

@@ -88,11 +88,41 @@ class InstanceGroup:
     kind: InstanceKind = InstanceKind.AUTO
 
 
+class TimeoutAction(StrEnum):
+    """What becomes of a request that has waited too long."""
+
+    REJECT = "REJECT"
+    DELAY = "DELAY"
+
+
+@dataclass(frozen=True)
+class QueuePolicy:
+    """How long a queue may become; zeros set no bound.
+
+    ``allow_timeout_override`` lets a request's own timeout shorten ``default_timeout_microseconds``: it can't lengthen
+    it, and means nothing where that is 0.
+
+    Source: https://github.com/triton-inference-server/core/blob/r24.10/src/scheduler_utils.cc
+    """
+
+    timeout_action: TimeoutAction = TimeoutAction.REJECT
+    default_timeout_microseconds: int = 0
+    allow_timeout_override: bool = False
+    max_queue_size: int = 0
+
+
 @dataclass(frozen=True)
 class DynamicBatching:
-    """Requests are joined; the oldest waits this long at most."""
+    """Requests are joined; the oldest waits ``max_queue_delay_microseconds`` at most for company.
+
+    Each of the priority levels, of which 1 comes first, has a queue of its own.
+    """
 
     max_queue_delay_microseconds: int = 0
+    priority_levels: int = 0
+    default_priority_level: int = 0
+    default_queue_policy: QueuePolicy | None = None
+    priority_queue_policy: dict[int, QueuePolicy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

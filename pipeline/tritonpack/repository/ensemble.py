@@ -23,6 +23,7 @@ from tritonpack.repository.config import (
     ModelOutput,
     ModelWarmup,
     Parameter,
+    QueuePolicy,
     ResponseCache,
     Specific,
     VersionPolicy,
@@ -39,8 +40,18 @@ _WARMUP_LENGTH = 8
 
 
 @dataclass(frozen=True)
+class Queue:
+    """How many requests may wait for the encoder, and how long; the recipe's ``serving.queue``, field for field."""
+
+    max_queue_size: int
+    timeout_us: int
+    priority_levels: int
+    default_priority_level: int
+
+
+@dataclass(frozen=True)
 class Serving:
-    """How the models are served; the recipe's ``serving``, field for field."""
+    """How the models are served; the recipe's ``serving``, field for field. Without ``queue`` any number may wait."""
 
     max_batch: int
     queue_delay_us: int
@@ -50,6 +61,7 @@ class Serving:
     threads: int | None
     response_cache: bool
     warmup: bool
+    queue: Queue | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +188,7 @@ def encoder_config(name: str, serving: Serving, encoder: Encoder) -> ModelConfig
         output=tuple(ModelOutput(spec.name, DATA_TYPES[spec.dtype], _dims(spec)) for spec in encoder.outputs),
         batch_input=tuple(batch_input for axis in encoder.axes for batch_input in _batch_inputs(axis)),
         instance_group=(InstanceGroup(serving.instances, InstanceKind.GPU if on_gpu else InstanceKind.CPU),),
-        dynamic_batching=DynamicBatching(serving.queue_delay_us),
+        dynamic_batching=_batching(serving),
         parameters=parameters,
         model_warmup=_warmup(
             serving,
@@ -225,6 +237,27 @@ def _same(specs: tuple[TensorSpec, ...]) -> dict[str, str]:
 def _dims(spec: TensorSpec) -> tuple[int, ...]:
     """The shape of one row; -1 for an axis of any size."""
     return tuple(axis if isinstance(axis, int) else -1 for axis in spec.shape[1:])
+
+
+def _batching(serving: Serving) -> DynamicBatching:
+    """The encoder's batcher.
+
+    Every level has its policy in full: a level without one lives in Triton only while a request is in it, and its end
+    can leave the batcher with a pointer to nothing (``PriorityQueue::RejectTimeoutRequests``).
+    """
+    queue = serving.queue
+    if queue is None:
+        return DynamicBatching(serving.queue_delay_us)
+    policy = QueuePolicy(
+        default_timeout_microseconds=queue.timeout_us, allow_timeout_override=True, max_queue_size=queue.max_queue_size
+    )
+    return DynamicBatching(
+        serving.queue_delay_us,
+        priority_levels=queue.priority_levels,
+        default_priority_level=queue.default_priority_level,
+        default_queue_policy=policy,
+        priority_queue_policy=dict.fromkeys(range(1, queue.priority_levels + 1), policy),
+    )
 
 
 def _batch_inputs(axis: RaggedAxis) -> tuple[BatchInput, BatchInput]:

@@ -50,7 +50,7 @@ def _message(value: Any) -> Iterator[str]:
 def _field(name: str, item: Any) -> Iterator[str]:
     if isinstance(item, dict):
         for key, entry in sorted(item.items()):
-            yield from _block(name, [f"key: {_quoted(key)}", *_field("value", entry)])
+            yield from _block(name, [f"key: {_scalar(key)}", *_field("value", entry)])
     elif is_dataclass(item):
         yield from _block(name, list(_message(item)))
     elif isinstance(item, tuple) and item and is_dataclass(item[0]):

@@ -8,6 +8,7 @@ TritonClientError
 ├── AccessDeniedError            the server wants other credentials
 ├── NotSupportedError            the server doesn't offer this call
 ├── OverloadedError              the server has no room: a full queue, memory
+│   └── QueueTimeoutError        it had room, but didn't come to the request in time
 ├── ServerUnavailableError       nobody answers at the endpoint
 ├── DeadlineExceededError        no answer in time
 ├── RequestCancelledError        the call was cancelled
@@ -76,6 +77,10 @@ class OverloadedError(TritonClientError):
     """The server has no room for the request."""
 
 
+class QueueTimeoutError(OverloadedError):
+    """The request waited in the server's queue longer than it may, and wasn't run."""
+
+
 class ServerUnavailableError(TritonClientError):
     """Nobody answers at the endpoint."""
 
@@ -128,6 +133,17 @@ ERROR_FROM_STATUS: Mapping[str, tuple[type[TritonClientError], str]] = {
 Source: https://github.com/grpc/grpc/blob/v1.70.0/doc/statuscodes.md
 """
 
+ERROR_FROM_WORDS: Mapping[str, tuple[type[TritonClientError], str]] = {
+    "unknown model": ERROR_FROM_STATUS["NOT_FOUND"],
+    "Exceeds maximum queue size": (OverloadedError, "The queue is full: try again after a pause"),
+    "Request timeout expired": (QueueTimeoutError, "The server is behind: try again after a pause"),
+}
+"""What Triton says -> (error class, hint), where it answers UNAVAILABLE although the endpoint is fine.
+
+Source: https://github.com/triton-inference-server/core/blob/r24.10/src/scheduler_utils.cc and
+https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_batch_scheduler.cc
+"""
+
 
 def error_from_status(status: str, message: str, *, model: str = "", endpoint: str = "") -> TritonClientError:
     """Map a gRPC status to an error.
@@ -140,9 +156,7 @@ def error_from_status(status: str, message: str, *, model: str = "", endpoint: s
     """
     name = status.rpartition(".")[2]
     kind, hint = ERROR_FROM_STATUS.get(name, (ServerFailureError, _HINT_LOG))
-    # Triton answers UNAVAILABLE for a model that it doesn't serve: the endpoint is fine then.
-    if "unknown model" in message:
-        kind, hint = ERROR_FROM_STATUS["NOT_FOUND"]
+    kind, hint = next((found for words, found in ERROR_FROM_WORDS.items() if words in message), (kind, hint))
     # An unnamed request is announced as "[request id: <id_unknown>]", which tells nobody anything.
     words = message.removeprefix("[request id: <id_unknown>]").strip().rstrip(".")
     return kind(words, model=model, endpoint=endpoint, hint=hint)
