@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -168,3 +171,27 @@ def test_the_view_leaves_with_the_server(models, tmp_path, monkeypatch):
         assert (view / "tiny" / "1" / "steps.json").is_file()
     assert not view.exists()
     assert sorted(models.rglob("*")) == before
+
+
+def counters(server):
+    with urllib.request.urlopen(server.metrics_url) as response:  # noqa: S310 - this machine's own server
+        lines = [line for line in response.read().decode().splitlines() if line.startswith("tritonpack_")]
+    pattern = re.compile(r'tritonpack_(\w+)_total\{model="tiny",step="tiny_(\w+)"\} (.*)')
+    return {(found[1], found[2]): float(found[3]) for found in map(pattern.fullmatch, lines)}
+
+
+def test_the_metrics_say_what_each_step_has_done(models):
+    """Rows of 2, 3 and 6 tokens in one call, or in parts."""
+    with start(ServerOptions(models, *free_ports())) as server:
+        before = counters(server).get(("rows", "encoder"), 0)
+        ask(server, text=texts("", "w1", "w1 w2 w3 w4"))
+        deadline = time.monotonic() + 20
+        while counters(server).get(("rows", "encoder"), 0) < before + 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        found = counters(server)
+    # The warm-up is an empty text.
+    assert (found["rows", "encoder"], found["elements", "encoder"]) == (4, 2 + 2 + 3 + 6)
+    assert found["elements", "encoder"] <= found["cells", "encoder"] <= 2 + 3 * 6
+    assert 2 <= found["calls", "encoder"] <= 4
+    assert found["step_seconds", "encoder"] > 0
+    assert found["step_seconds", "tokenizer"] > 0

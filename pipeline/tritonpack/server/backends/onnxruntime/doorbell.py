@@ -24,8 +24,9 @@ import time
 from typing import Any
 
 PORT_VARIABLE = "TRITONPACK_HTTP_PORT"
+# A client that asks again at once comes before the first ring.
 _FIRST_S = 0.001
-_FIRST_UNDER_LOAD_S = 0.0003
+_GROWTH = 1.5
 _LAST_S = 0.3
 _TIMEOUT_S = 1.0
 _ANSWER_BYTES = 65536
@@ -45,36 +46,44 @@ class Doorbell:
         self._request = request
         self._port = port
         self._batches = 0
-        self._pause_s = _FIRST_S
         self._ended = threading.Event()
         self._idle: list[socket.socket] = []
         self._unanswered: list[socket.socket] = []
-        threading.Thread(target=self._run, daemon=True).start()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def began(self) -> None:
         """A batch came: there is nothing to ring for."""
         self._batches += 1
 
-    def ended(self, requests: int) -> None:
-        """A batch of some requests was executed."""
-        self._pause_s = _FIRST_S if requests == 1 else _FIRST_UNDER_LOAD_S
+    def ended(self) -> None:
+        """A batch was executed."""
         self._ended.set()
 
+    def close(self) -> None:
+        """End the thread and its connections."""
+        self._closed = True
+        self._ended.set()
+        self._thread.join()
+        for connection in (*self._idle, *self._unanswered):
+            connection.close()
+
     def _run(self) -> None:
-        while True:
+        while not self._closed:
             self._ended.wait()
             self._ended.clear()
             self._ring_until_heard()
 
     def _ring_until_heard(self) -> None:
-        batches, pause_s = self._batches, self._pause_s
+        batches, pause_s = self._batches, _FIRST_S
         self._take_answers()
-        while pause_s < _LAST_S:
+        while pause_s < _LAST_S and not self._closed:
             time.sleep(pause_s)
             if self._batches != batches or self._take_answers():
                 return
             self._ring()
-            pause_s *= 2
+            pause_s *= _GROWTH
 
     def _ring(self) -> None:
         """Send the request on a connection that waits for no answer; one that fails is lost, and another is opened."""

@@ -50,7 +50,8 @@ class Encoder:
     Attributes:
         outputs: the names of what it gives.
         costs: by what rows are cut into parts; None where rows have one length.
-        rows, tokens, cells: what was run since the start: rows, their elements, and the same with padding.
+        rows, calls, elements, cells: what was run since the start: rows, in so many calls, their elements, and these
+            with the padding of each call; only where rows have different lengths.
     """
 
     def __init__(self, config: dict[str, Any], folder: Path) -> None:
@@ -80,8 +81,11 @@ class Encoder:
         }
         # What a row costs is told by one input of each axis along which rows differ.
         self.measured = list(self.masked) or [name for name in self.inputs if name in self.ragged][:1]
-        self.rows = self.tokens = self.cells = 0
+        self._forget()
         self.costs = self._costs(config, parameters) if self.ragged else None
+
+    def _forget(self) -> None:
+        self.rows = self.calls = self.elements = self.cells = 0
 
     def run(self, requests: Sequence[Row]) -> list[Row | str]:
         """Answer requests that came together.
@@ -163,7 +167,8 @@ class Encoder:
             feeds[target] = batch_input_value(kind, shapes, dtype)
         of_part = lengths[part]
         self.rows += len(part)
-        self.tokens += int(of_part.sum())
+        self.calls += 1
+        self.elements += int(of_part.sum())
         self.cells += len(part) * int(of_part.max())
         return self._call(feeds, len(part))
 
@@ -180,7 +185,6 @@ class Encoder:
             joined = {name: np.concatenate([requests[i][name] for i in members]) for name in requests[members[0]]}
             for kind, source, target, dtype in self.batch_inputs:
                 joined[target] = batch_input_value(kind, [requests[i][source].shape for i in members], dtype)
-            self.rows += int(ends[-1])
             outputs = self._call(joined, int(ends[-1]))
             for index, size, end in zip(members, sizes, ends, strict=True):
                 if isinstance(outputs, str):
@@ -224,7 +228,7 @@ class Encoder:
                 raise ValueError(failure)  # noqa: TRY004 - it's no wrong type: the call failed
 
         fitted = fitted_costs(run)
-        self.rows = self.tokens = self.cells = 0
+        self._forget()
         return fitted or Costs()
 
     def _rows_of(self, config: dict[str, Any], lengths: Sequence[int]) -> dict[str, list[Array]]:

@@ -39,8 +39,13 @@ class TritonPythonModel:
             return self._answered(requests)
         self.doorbell.began()
         answers = self._answered(requests)
-        self.doorbell.ended(len(requests))
+        self.doorbell.ended()
         return answers
+
+    def finalize(self) -> None:
+        """Leave no connection to the server."""
+        if self.doorbell is not None:
+            self.doorbell.close()
 
     def _answered(self, requests: list[Any]) -> list[Any]:
         arrays = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from metrics import Counters
 from steps import Failure, Step, doorbell_for
 
 
@@ -42,6 +43,13 @@ class TritonPythonModel:
             self.steps.append(step)
             if step.encoder is not None and step.encoder.costs is not None:
                 pb_utils.Logger.log_info(f"{step.name}: rows are cut into parts by {step.encoder.costs}")
+        self.counters = Counters(args["model_name"], self.steps)
+
+    def finalize(self) -> None:
+        """Count what is still to be counted."""
+        self.counters.stop()
+        if self.doorbell is not None:
+            self.doorbell.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Take all requests that came together through the steps."""
@@ -49,7 +57,7 @@ class TritonPythonModel:
             return self._answered(requests)
         self.doorbell.began()
         answers = self._answered(requests)
-        self.doorbell.ended(len(requests))
+        self.doorbell.ended()
         return answers
 
     def _answered(self, requests: list[Any]) -> list[Any]:
