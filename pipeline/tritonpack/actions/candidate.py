@@ -76,15 +76,17 @@ class Candidate:
 
     @cached_property
     def ragged(self) -> Action:
-        """The head that pads inside the graph."""
+        """The head that pads inside the graph, and token-wise work on the tokens alone."""
         axes = self.model.axes
         return Action(
             "ragged",
             raggedize.VERSION,
             {"axes": [axis.to_json() for axis in axes]},
-            {"onnx": self.lowered},
-            lambda paths, out: raggedize.ragged_from_onnx(paths["onnx"], axes=axes, out=out),
-            identity_of("onnx", hint=BUILD_HINT),
+            {"onnx": self.lowered, "exported": self.model.exported},
+            lambda paths, out: raggedize.ragged_from_onnx(
+                paths["onnx"], axes=axes, out=out, exported=paths["exported"]
+            ),
+            identity_of("onnx", "onnxruntime", hint=BUILD_HINT),
             "ragged head",
         )
 

@@ -12,6 +12,9 @@ request of several rows counts all its elements towards ``n``, so the width is b
 model's longest row; it comes from a shape and not from values, which TensorRT needs. Inputs of one
 shape for every row pass the head by.
 
+Behind the head what works on each token by itself reads the flat tensors, and only what mixes tokens sees the padded
+rows (`tritonpack.stages._flat`), as long as that gives the same.
+
 Source: https://github.com/triton-inference-server/server/blob/v2.51.0/docs/user_guide/ragged_batching.md
 """
 
@@ -21,8 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tritonpack.core.errors import LoweringError
+from tritonpack.core.errors import CompileError, LoweringError
 from tritonpack.core.tensors import ShapeRange, Tensors, TensorSpec
+from tritonpack.stages._flat import drop_unused, flattened
+from tritonpack.stages._flat_proof import prove
+from tritonpack.stages._grid import observed_dims
+from tritonpack.stages._head import Head
 from tritonpack.stages.export import tensor_specs
 
 if TYPE_CHECKING:
@@ -32,58 +39,36 @@ if TYPE_CHECKING:
     from tritonpack.core.action import Facts
     from tritonpack.core.model import RaggedAxis
 
-VERSION = 2
-
-_PREFIX = "ragged/"
+VERSION = 3
 
 
-def ragged_from_onnx(onnx_file: Path, *, axes: Sequence[RaggedAxis], out: Path) -> Facts:
-    """Put the padding head in front of a graph.
+def ragged_from_onnx(onnx_file: Path, *, axes: Sequence[RaggedAxis], out: Path, exported: Path | None = None) -> Facts:
+    """Put the padding head in front of a graph, and run its token-wise work on the tokens alone.
+
+    The latter only where it is proved to change nothing: the FP32 graph has to give the same on random rows of many
+    lengths. It wouldn't if the model saw its padding.
 
     Args:
         onnx_file: a graph whose inputs along each axis have the shape ``(batch, axis)``.
         axes: the axes along which rows differ in length.
         out: the file to write.
+        exported: the graph in FP32, if this isn't it.
+
+    Returns:
+        ``inputs``; ``flat``: whether token-wise work runs on tokens alone; ``products``: how many matrix products
+        do, or else ``why`` none does.
 
     Raises:
         LoweringError: an input isn't of that shape, one that no axis pads is of any length, or the graph with its
             head isn't valid ONNX.
     """
-    import onnx
-
-    model = onnx.load(onnx_file)
-    specs = {spec.name: spec for spec in tensor_specs(model.graph.input)}
-    nodes, constants = [], []
-    padded: dict[str, str] = {}
-    for axis in axes:
-        head = _Head(axis)
-        index, is_token = head.positions()
-        for name, fill in axis.pads.items():
-            spec = _row_spec(specs, name)
-            padded[name] = head.pad(name, index, is_token, np.array(fill, dtype=spec.dtype))
-        nodes += head.nodes
-        constants += head.constants
-    _check_others(specs, padded)
-    _rename_inputs(model.graph, padded)
-    for value in model.graph.input:
-        if value.name in padded:
-            del value.type.tensor_type.shape.dim[1:]
-            value.type.tensor_type.shape.dim[0].dim_param = f"total_{_axis_of(value.name, axes)}"
-    for axis in axes:
-        length = onnx.helper.make_tensor_value_info(axis.length_input, onnx.TensorProto.INT32, ["rows", 1])
-        longest = onnx.helper.make_tensor_value_info(axis.longest_input, onnx.TensorProto.FLOAT, [f"most_{axis.name}"])
-        model.graph.input.extend([length, longest])
-    body = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *body])
-    model.graph.initializer.extend(constants)
-    # Shapes that were inferred for the padded graph still hold; the checker proves it.
+    padded = _padded(onnx_file, axes)
     try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise LoweringError(f"the graph with its ragged head isn't valid ONNX: {error}") from error
-    out.write_bytes(model.SerializeToString(deterministic=True))
-    return {"inputs": [spec.to_json() for spec in tensor_specs(model.graph.input)]}
+        chosen, told = _flat(onnx_file, exported or onnx_file, axes)
+    except (CompileError, LoweringError) as error:
+        chosen, told = padded, {"flat": False, "why": error.message}
+    out.write_bytes(chosen.SerializeToString(deterministic=True))
+    return {"inputs": [spec.to_json() for spec in tensor_specs(chosen.graph.input)], **told}
 
 
 def ragged_inputs(padded: Tensors, axes: Sequence[RaggedAxis], lengths: Tensors) -> Tensors:
@@ -137,69 +122,91 @@ def _row_spec(specs: Mapping[str, TensorSpec], name: str) -> TensorSpec:
     return spec
 
 
-def _check_others(specs: Mapping[str, TensorSpec], padded: Mapping[str, str]) -> None:
+def _check_others(specs: Mapping[str, TensorSpec], padded: set[str]) -> None:
     for spec in specs.values():
         if spec.name not in padded and any(isinstance(axis, str) for axis in spec.shape[1:]):
             raise LoweringError(f"'{spec.name}' has shape {spec.shape}, but no axis pads it", input=spec.name)
 
 
-def _axis_of(name: str, axes: Sequence[RaggedAxis]) -> str:
-    return next(axis.name for axis in axes if name in axis.pads)
+def _flat(onnx_file: Path, exported: Path, axes: Sequence[RaggedAxis]) -> tuple[Any, Facts]:
+    """The graph with flat values, proved, and what is told of it.
+
+    Raises:
+        LoweringError: it isn't the same as the padded one, nothing is gained, or it isn't valid ONNX.
+        CompileError: ONNX Runtime can't run the graph.
+    """
+    import onnx
+
+    if not axes or not all(axis.dynamic for axis in axes):
+        raise LoweringError("rows don't differ in length")
+    files = [exported] if exported.read_bytes() == onnx_file.read_bytes() else [exported, onnx_file]
+    for file in files:
+        model = onnx.load(file)
+        dims = observed_dims(model, axes)
+        body, heads = onnx.load(file), _heads(model, axes)
+        products = flattened(body, dims, heads)
+        if not products:
+            raise LoweringError("no matrix product works on each token by itself")
+        flat = _with_heads(body, heads)
+        drop_unused(flat.graph)
+        prove(_padded(file, axes), flat, model, dims, axes, ragged_inputs, exact=file == exported)
+    return flat, {"flat": True, "products": products}
 
 
-class _Head:
-    """Collects the head's nodes for one axis; every value's name starts with ``ragged/<axis>/``."""
+def _heads(model: Any, axes: Sequence[RaggedAxis]) -> list[Head]:
+    """A head for each axis.
 
-    def __init__(self, axis: RaggedAxis) -> None:
-        self.axis = axis
-        self.prefix = f"{_PREFIX}{axis.name}/"
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def positions(self) -> tuple[str, str]:
-        """For each cell of ``(rows, width)``: its index in the flat tensors, and whether it is a token."""
-        lengths = self._add("Cast", [self.axis.length_input], to=7)
-        zero, one = self._constant("zero", 0), self._constant("one", 1)
-        ends = self._add("CumSum", [lengths, zero])
-        starts = self._add("Sub", [ends, lengths])
-        longest = self._constant("longest", self.axis.longest)
-        width = longest
-        if self.axis.dynamic:
-            shape = self._add("Shape", [self.axis.longest_input])
-            count = self._add("Squeeze", [shape, self._constant("first", [0])])
-            width = self._add("Min", [count, longest])
-        column = self._add("Range", [zero, width, one])
-        is_token = self._add("Less", [column, lengths])
-        index = self._add("Add", [starts, column])
-        return self._add("Where", [is_token, index, zero]), is_token
-
-    def pad(self, name: str, index: str, is_token: str, value: Any) -> str:
-        """Cut one flat input into padded rows; the name of the rows."""
-        import onnx
-
-        cells = self._add("Gather", [name, index])
-        fill, padded = f"{self.prefix}pad_{name}", f"{self.prefix}padded_{name}"
-        self.constants.append(onnx.numpy_helper.from_array(value, fill))
-        self.nodes.append(onnx.helper.make_node("Where", [is_token, cells, fill], [padded]))
-        return padded
-
-    def _constant(self, name: str, value: int | list[int]) -> str:
-        import onnx
-
-        full = self.prefix + name
-        self.constants.append(onnx.numpy_helper.from_array(np.array(value, dtype=np.int64), full))
-        return full
-
-    def _add(self, operator: str, inputs: list[str], **attributes: int) -> str:
-        import onnx
-
-        output = f"{self.prefix}{len(self.nodes)}_{operator.lower()}"
-        self.nodes.append(onnx.helper.make_node(operator, inputs, [output], **attributes))
-        return output
+    Raises:
+        LoweringError: an input can't be padded.
+    """
+    specs = {spec.name: spec for spec in tensor_specs(model.graph.input)}
+    heads = [Head(axis) for axis in axes]
+    for head in heads:
+        for name, fill in head.axis.pads.items():
+            head.pad(name, np.array(fill, dtype=_row_spec(specs, name).dtype))
+    _check_others(specs, {name for head in heads for name in head.padded})
+    return heads
 
 
-def _rename_inputs(graph: Any, names: Mapping[str, str]) -> None:
-    for node in graph.node:
+def _padded(onnx_file: Path, axes: Sequence[RaggedAxis]) -> Any:
+    """The model that reads its inputs' padded rows wherever it read them."""
+    import onnx
+
+    model = onnx.load(onnx_file)
+    heads = _heads(model, axes)
+    names = {name: padded for head in heads for name, padded in head.padded.items()}
+    for node in model.graph.node:
         for position, name in enumerate(node.input):
-            if name in names:
-                node.input[position] = names[name]
+            node.input[position] = names.get(name, name)
+    return _with_heads(model, heads)
+
+
+def _with_heads(model: Any, heads: Sequence[Head]) -> Any:
+    """The model with its heads in front, given flat inputs.
+
+    Raises:
+        LoweringError: it isn't valid ONNX.
+    """
+    import onnx
+
+    graph = model.graph
+    for head in heads:
+        axis = head.axis
+        for value in graph.input:
+            if value.name in head.padded:
+                del value.type.tensor_type.shape.dim[1:]
+                value.type.tensor_type.shape.dim[0].dim_param = f"total_{axis.name}"
+        length = onnx.helper.make_tensor_value_info(axis.length_input, onnx.TensorProto.INT32, ["rows", 1])
+        longest = onnx.helper.make_tensor_value_info(axis.longest_input, onnx.TensorProto.FLOAT, [f"most_{axis.name}"])
+        graph.input.extend([length, longest])
+    body = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([node for head in heads for node in head.nodes])
+    graph.node.extend(body)
+    graph.initializer.extend(constant for head in heads for constant in head.constants)
+    # Shapes that were inferred for the padded graph still hold; the checker proves it.
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise LoweringError(f"the graph with its ragged head isn't valid ONNX: {error}") from error
+    return model
