@@ -16,6 +16,7 @@ Source: https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -47,7 +48,6 @@ class Doorbell:
         self._port = port
         self._batches = 0
         self._ended = threading.Event()
-        self._idle: list[socket.socket] = []
         self._unanswered: list[socket.socket] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -66,7 +66,7 @@ class Doorbell:
         self._closed = True
         self._ended.set()
         self._thread.join()
-        for connection in (*self._idle, *self._unanswered):
+        for connection in self._unanswered:
             connection.close()
 
     def _run(self) -> None:
@@ -86,37 +86,38 @@ class Doorbell:
             pause_s *= _GROWTH
 
     def _ring(self) -> None:
-        """Send the request on a connection that waits for no answer; one that fails is lost, and another is opened."""
+        """Send the request; whether it's answered is seen later.
+
+        A connection isn't kept: Triton, when it's stopped, waits for those that are open.
+        """
         try:
-            connection = self._idle.pop() if self._idle else self._connected()
-            connection.send(self._request)
+            connection = socket.create_connection(("127.0.0.1", self._port), timeout=_TIMEOUT_S)
         except OSError:
             # Nobody listens yet, or no longer.
             return
         self._unanswered.append(connection)
-
-    def _connected(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self._port), timeout=_TIMEOUT_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setblocking(False)
-        return connection
+        # A few hundred bytes always fit; of a connection that is already gone, `_take_answers` hears.
+        with contextlib.suppress(OSError):
+            connection.send(self._request)
 
     def _take_answers(self) -> bool:
         """Whether an answer has come since the last look."""
-        answered = []
-        for connection in self._unanswered:
-            try:
-                if connection.recv(_ANSWER_BYTES):
-                    self._idle.append(connection)
-                else:
-                    connection.close()
-            except BlockingIOError:
-                continue
-            except OSError:
-                connection.close()
-            answered.append(connection)
-        self._unanswered = [connection for connection in self._unanswered if connection not in answered]
-        return bool(answered)
+        before = len(self._unanswered)
+        self._unanswered = [connection for connection in self._unanswered if not _is_over(connection)]
+        return len(self._unanswered) < before
+
+
+def _is_over(connection: socket.socket) -> bool:
+    """Whether a connection has brought an answer, or never will; it's closed then."""
+    try:
+        connection.recv(_ANSWER_BYTES)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    connection.close()
+    return True
 
 
 def doorbell_for(config: dict[str, Any]) -> Doorbell | None:
