@@ -247,7 +247,7 @@ def main(
         with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
             measured = measure(source, chosen, plan, "cpu" if rehearse else "cuda", progress)
     except TritonpackError as error:
-        raise click.ClickException(f"{error.message}\n{error.hint}") from error
+        raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
     results = Results(
         device=f"{machine.cpu} (a rehearsal)" if rehearse else device_name(),
         model=source.workshop.recipe.name,

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tritonpack.core.errors import TritonpackError
 from tritonpack.core.machine import this_machine
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def measure(plan: Plan, names: Sequence[str], repository: Path, model: str, *, q
 
     Raises:
         click.ClickException: a request was refused.
-        TritonpackError: a server didn't start.
+        TritonpackError: a server didn't start, or didn't answer.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     total = sum(len(plan.points[name]) * plan.rounds[name] for name in names)
@@ -171,7 +172,10 @@ def main(repository: Path, model: str, names: tuple[str, ...], quick: bool, docs
     """Measure how cost grows, and draw it."""
     chosen = [name for name in _NAMES if name in names] or list(_NAMES)
     plan = fitting(QUICK if quick else WHOLE, repository, model)
-    curves = measure(plan, chosen, repository, model, quiet=as_json or not sys.stderr.isatty())
+    try:
+        curves = measure(plan, chosen, repository, model, quiet=as_json or not sys.stderr.isatty())
+    except TritonpackError as error:
+        raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
     if docs is None and not quick and not names:
         docs = Path("docs")
     if docs is not None:

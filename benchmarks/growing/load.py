@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from tritonpack.core.errors import LoadTestError
 from tritonpack.loadtest.generator import generate
 from tritonpack.loadtest.traffic import Closed
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+_LONGER = (1, 4, 16)
+_LEAST_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,21 @@ class Answered:
 def closed_loop(url: str, requests: Sequence[bytes], concurrency: int, seconds: float) -> Answered:
     """Keep requests in flight, taken in turn, for a quarter of the time unmeasured and then for ``seconds``.
 
+    Where so little is answered in that time that the figures would be of chance, it is measured for longer.
+
     Raises:
         click.ClickException: a request was refused, so that the figures would be of something else.
+        LoadTestError: nobody answers.
     """
-    level = generate(url, requests, Closed(concurrency), seconds, warm_up_s=seconds / 4)
+    for longer in _LONGER:
+        try:
+            level = generate(url, requests, Closed(concurrency), longer * seconds, warm_up_s=longer * seconds / 4)
+        except LoadTestError:
+            if longer == _LONGER[-1]:
+                raise
+            continue
+        if level.requests >= _LEAST_ROUNDS * concurrency:
+            break
     if level.failures:
         raise click.ClickException(f"{url} refused requests, {concurrency} in flight: {level.failures[0]}")
     return Answered(level.throughput_per_s, level.latency.p50_us / 1000, level.latency.p99_us / 1000)
