@@ -55,6 +55,7 @@ def test_a_search_measures_the_recipes_own_settings_and_others(tune, folder, tmp
     assert len(document["trials"]) == 3
     assert document["own"]["settings"] == {
         "target": "exact", "precision": "fp32", "max_batch": 8, "queue_delay_us": 0, "instances": 1, "threads": 1,
+        "call_cost": None,
     }  # fmt: skip
     for trial in document["trials"]:
         check_trial(trial)

@@ -131,6 +131,13 @@ def test_only_serving_changes_only_configurations(repository):
     assert config(repository, "tiny_encoder/config.pbtxt").model_warmup == ()
 
 
+def test_what_a_call_may_cost_reaches_our_backend(repository):
+    package(repository, RECIPE, [target("cpu")])
+    assert "call_cost" not in config(repository, "tiny_encoder/config.pbtxt").parameters
+    package(repository, replace(RECIPE, serving=replace(SERVING, call_cost=1e9)), [target("cpu")])
+    assert config(repository, "tiny_encoder/config.pbtxt").parameters["call_cost"].string_value == "1e+09"
+
+
 def test_a_new_engine_goes_beside_the_one_that_is_served(repository):
     package(repository, RECIPE, [target("cpu", "first")])
     package(repository, RECIPE, [target("cpu", "second")])

@@ -57,11 +57,18 @@ def test_target_becomes_the_first_and_evidence_is_left_aside(lay):
     assert list(recipe.targets) == ["gpu", "cpu"]
 
 
-def test_null_takes_a_mapping_away_and_is_a_value_elsewhere(lay):
-    changes = {"precision": "fp32", "quantization": None}
-    recipe = lay({"targets": {"cpu": changes}, "serving": {"threads": None}})
-    assert recipe.targets["cpu"].precision == "fp32"
+def test_null_is_a_value(lay):
+    recipe = lay({"serving": {"threads": None, "queue": None}})
     assert recipe.serving.threads is None
+    assert recipe.serving.queue is None
+
+
+def test_another_precision_comes_without_what_was_chosen_for_the_one_before(lay):
+    spec = lay({"targets": {"cpu": {"precision": "fp32"}}}).targets["cpu"]
+    assert (spec.precision, spec.engine) == ("fp32", "onnxruntime")
+    assert "quantization" not in spec.model_fields_set
+    kept = lay({"targets": {"cpu": {"precision": "int8_dynamic", "quantization": {"trials": 9}}}}).targets["cpu"]
+    assert (kept.quantization.layers, kept.quantization.trials) == ("search", 9)
 
 
 @pytest.mark.parametrize(

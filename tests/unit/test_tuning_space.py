@@ -29,7 +29,7 @@ def test_every_place_is_one_way_to_serve_the_recipe():
     first = SPACE.settings(dict.fromkeys(SPACE.lists, 0))
     last = SPACE.settings({name: size - 1 for name, size in zip(SPACE.lists, sizes, strict=True)})
     assert first != last
-    assert SPACE.size == len(SPACE.variants) * len(SPACE.batches) * len(SPACE.delays_us) * len(SPACE.layouts)
+    assert SPACE.size == sizes[0] * sizes[1] * sizes[2] * sizes[3] * sizes[4] > 500
     for settings in (first, last):
         assert overlaid(RECIPE, settings.overlay(RECIPE)).serving.max_batch == settings.max_batch
 
@@ -61,7 +61,7 @@ def test_the_overlay_of_the_targets_own_precision_leaves_the_target_alone():
     overlay = OWN.overlay(RECIPE)
     assert overlay == {
         "target": "cpu",
-        "serving": {"max_batch": 16, "queue_delay_us": 300, "instances": 1, "threads": 1},
+        "serving": {"max_batch": 16, "queue_delay_us": 300, "instances": 1, "threads": 1, "call_cost": None},
     }
     assert overlaid(RECIPE, overlay) == RECIPE
 
@@ -82,4 +82,5 @@ def test_another_target_becomes_the_default():
 
 def test_settings_are_told_in_a_line():
     assert OWN.label == "cpu (fp32), batch 16, delay 300 us, 1 x 1 threads"
-    assert Settings("fp32", "fp32", 8, 0, 2, None).label == "fp32, batch 8, delay 0 us, 2 x all threads"
+    assert Settings("fp32", "fp32", 8, 0, 2, None, 1e9).label == "fp32, batch 8 whole, delay 0 us, 2 x all threads"
+    assert " 8 cut at 32," in Settings("fp32", "fp32", 8, 0, 2, None, 32.0).label

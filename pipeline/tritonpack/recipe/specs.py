@@ -214,6 +214,14 @@ class ServingSpec(Spec):
     response_cache: bool = Field(default=False, description="Answer repeated requests from Triton's cache.")
     warmup: bool = Field(default=True, description="Run one request per model before it is ready.")
     queue: QueueSpec | None = Field(QueueSpec(), description="Bounds of the encoder's queue; null: none.")
+    call_cost: float | None = Field(
+        None,
+        ge=0,
+        le=1e9,
+        description="How a batch of rows of different length is cut into calls of the engine, where ONNX Runtime runs "
+        "in our backend: what one more call may cost, in cells of padding that it saves. A large number never cuts; "
+        "null: what is measured when the model is loaded.",
+    )
 
 
 class Recipe(Spec):

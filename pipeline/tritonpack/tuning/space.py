@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _BATCHES = (4, 8, 16, 32, 64, 128, 256)
 _DELAYS_US = (0, 200, 500, 1000, 2000, 5000)
+NEVER = 1e9
+"""A cost of one more call at which a batch is never cut."""
+_CALL_COSTS = (None, 32.0, 256.0, NEVER)
 _OVERSUBSCRIBED = 2
 """How many threads a core may have at most."""
 
@@ -27,6 +30,7 @@ class Settings:
         target: of the recipe.
         precision: that the target is built in.
         threads: of one instance; None for every core.
+        call_cost: how a batch is cut into calls (the recipe's ``serving.call_cost``).
     """
 
     target: str
@@ -35,6 +39,7 @@ class Settings:
     queue_delay_us: int
     instances: int
     threads: int | None
+    call_cost: float | None = None
 
     @property
     def variant(self) -> str:
@@ -46,16 +51,22 @@ class Settings:
         """For people, short."""
         threads = "all" if self.threads is None else self.threads
         layout = f"{self.instances} x {threads} threads"
-        return f"{self.variant}, batch {self.max_batch}, delay {self.queue_delay_us} us, {layout}"
+        return f"{self.variant}, batch {self.max_batch}{self._cut}, delay {self.queue_delay_us} us, {layout}"
+
+    @property
+    def _cut(self) -> str:
+        if self.call_cost is None:
+            return ""
+        return " whole" if self.call_cost == NEVER else f" cut at {self.call_cost:g}"
 
     def overlay(self, recipe: Recipe) -> dict[str, Any]:
         """What has to be laid over the recipe for it to be served so."""
         spec = recipe.targets[self.target]
         changed: dict[str, Any] = {}
         if self.precision != spec.precision:
-            changed = {"precision": self.precision, "fallback": []}
-            if "quantization" in spec.model_fields_set and not PRECISIONS.get(self.precision).searchable:
-                changed["quantization"] = None
+            changed = {"precision": self.precision}
+            if "quantization" in spec.model_fields_set and PRECISIONS.get(self.precision).searchable:
+                changed["quantization"] = spec.quantization.model_dump(mode="json", exclude_unset=True)
         return {
             "target": self.target,
             **({"targets": {self.target: changed}} if changed else {}),
@@ -64,6 +75,7 @@ class Settings:
                 "queue_delay_us": self.queue_delay_us,
                 "instances": self.instances,
                 "threads": self.threads,
+                "call_cost": self.call_cost,
             },
         }
 
@@ -75,7 +87,15 @@ class Settings:
 def own_settings(recipe: Recipe, target: str, precision: str) -> Settings:
     """How the recipe itself serves a target."""
     serving = recipe.serving
-    return Settings(target, precision, serving.max_batch, serving.queue_delay_us, serving.instances, serving.threads)
+    return Settings(
+        target,
+        precision,
+        serving.max_batch,
+        serving.queue_delay_us,
+        serving.instances,
+        serving.threads,
+        serving.call_cost,
+    )
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,7 @@ class Space:
     batches: tuple[int, ...]
     delays_us: tuple[int, ...]
     layouts: tuple[tuple[int, int | None], ...]
+    call_costs: tuple[float | None, ...]
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, variants: Iterable[tuple[str, str]], cores: int) -> Self:
@@ -110,6 +131,7 @@ class Space:
             tuple(sorted(batches)),
             tuple(sorted({*_DELAYS_US, serving.queue_delay_us})),
             _layouts(cores, (serving.instances, serving.threads)),
+            tuple(dict.fromkeys([serving.call_cost, *_CALL_COSTS])),
         )
 
     @property
@@ -120,6 +142,7 @@ class Space:
             "max_batch": self.batches,
             "queue_delay": self.delays_us,
             "layout": self.layouts,
+            "call_cost": self.call_costs,
         }
 
     def settings(self, places: Mapping[str, int]) -> Settings:
@@ -127,7 +150,8 @@ class Space:
         target, precision = self.variants[places["variant"]]
         instances, threads = self.layouts[places["layout"]]
         max_batch, delay_us = self.batches[places["max_batch"]], self.delays_us[places["queue_delay"]]
-        return Settings(target, precision, max_batch, delay_us, instances, threads)
+        call_cost = self.call_costs[places["call_cost"]]
+        return Settings(target, precision, max_batch, delay_us, instances, threads, call_cost)
 
     def places(self, settings: Settings) -> dict[str, int]:
         """Where settings stand in the lists; the inverse of `settings`."""
@@ -136,6 +160,7 @@ class Space:
             settings.max_batch,
             settings.queue_delay_us,
             (settings.instances, settings.threads),
+            settings.call_cost,
         )
         return {name: choices.index(value) for (name, choices), value in zip(self.lists.items(), values, strict=True)}
 
