@@ -1,0 +1,2 @@
+def page_from_document(path):
+    return ""
