@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tritonpack.core.errors import CompileError, LoweringError
-from tritonpack.stages._grid import ROWS, Rows, opened
+from tritonpack.stages._grid import ROWS, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from tritonpack.core.model import RaggedAxis
     from tritonpack.core.tensors import Tensors
-    from tritonpack.stages._grid import Dims
+    from tritonpack.stages._grid import Dims, Rows
+
+    _Ragged: TypeAlias = Callable[[Tensors, Sequence[RaggedAxis], Tensors], Tensors]
 
 _BATCHES = (1, 5, 4, 6)
 """Rows of the batches."""
@@ -27,47 +29,64 @@ _ROUNDED = 2e-2
 """Root mean square, of the numbers' own: what activations may differ by that are rounded to few bits."""
 
 
-def prove(
-    padded: Any,
-    flat: Any,
-    source: Any,
-    dims: Mapping[str, Dims],
-    axes: Sequence[RaggedAxis],
-    ragged: Callable[[Tensors, Sequence[RaggedAxis], Tensors], Tensors],
-    *,
-    exact: bool,
-) -> None:
-    """Run both graphs and compare what they give for the tokens.
+class Proof:
+    """Random rows that a padded graph and its flat form have to answer alike.
 
     Args:
-        padded: the graph that pads at its head.
-        flat: the graph with flat values.
-        source: the graph without a head.
-        dims: of its values.
+        rows: draws them.
+        dims: of the padded graph's values.
         axes: its ragged axes.
-        ragged: makes ragged inputs of padded ones.
-        exact: whether the graph computes in FP32: rows of many lengths have to agree closely. If not, rows of one
-            length have to agree as far as roundings allow: where activations get their scale from all cells, padding
-            moves it.
-
-    Raises:
-        LoweringError: they disagree.
-        CompileError: a graph can't be run.
+        exact: whether the graph computes in FP32: rows of many lengths then have to agree closely. If not, rows of
+            one length have to agree as far as roundings allow: where an activation's scale comes from all cells,
+            padding moves it.
     """
-    rows, rng = Rows(source, axes), np.random.default_rng(1)
-    sessions = opened(padded), opened(flat)
-    for count in _BATCHES:
-        lengths = {axis.name: _lengths(rng, axis, count, alike=not exact) for axis in axes}
-        inputs = ragged(rows.draw(rng, lengths), axes, {name: np.array(found) for name, found in lengths.items()})
+
+    def __init__(self, rows: Rows, dims: Mapping[str, Dims], axes: Sequence[RaggedAxis], *, exact: bool) -> None:
+        self._dims = dims
+        self._axes = axes
+        self._exact = exact
+        rng = np.random.default_rng(1)
+        self._lengths = [
+            {axis.name: _lengths(rng, axis, count, alike=not exact) for axis in axes} for count in _BATCHES
+        ]
+        self._padded = [rows.draw(rng, lengths) for lengths in self._lengths]
+
+    def answers(self, graph: Any, ragged: _Ragged) -> list[Tensors]:
+        """What a graph gives for every batch.
+
+        Args:
+            graph: with its ragged head.
+            ragged: makes ragged inputs of padded ones.
+
+        Raises:
+            CompileError: it can't be run.
+        """
+        session = opened(graph)
+        sizes = [{name: np.array(of_axis) for name, of_axis in lengths.items()} for lengths in self._lengths]
         try:
-            answers = [session.run(inputs) for session in sessions]
+            return [
+                session.run(ragged(inputs, self._axes, size)) for inputs, size in zip(self._padded, sizes, strict=True)
+            ]
         except Exception as error:  # the runtime's exception types live in a private module
             raise CompileError(f"random rows can't be run: {str(error).splitlines()[0]}") from error
-        for name in answers[0]:
-            expected, actual = (_tokens(answer[name], dims[name], lengths) for answer in answers)
-            if not (_close(expected, actual) if exact else _alike(expected, actual)):
-                off = float(np.nanmax(np.abs(np.where(np.isfinite(expected), expected - actual, 0)), initial=0))
-                raise LoweringError(f"output '{name}' of rows of lengths {lengths} is off by {off:.3g}")
+
+    def compare(self, padded: Sequence[Tensors], flat: Sequence[Tensors]) -> None:
+        """Hold two graphs' answers against each other, those at padding left out.
+
+        Raises:
+            LoweringError: they disagree.
+        """
+        agree = _close if self._exact else _alike
+        for lengths, expected, actual in zip(self._lengths, padded, flat, strict=True):
+            for name, dims in ((name, self._dims[name]) for name in expected):
+                one, other = (_tokens(answer[name], dims, lengths) for answer in (expected, actual))
+                if not agree(one, other):
+                    off = float(np.abs(one - other)[np.isfinite(one) & np.isfinite(other)].max(initial=0))
+                    raise LoweringError(f"output '{name}' of rows of {_told(lengths)} is off by {off:.3g}")
+
+
+def _told(lengths: Mapping[str, Sequence[int]]) -> str:
+    return "; ".join(f"{axis} {', '.join(map(str, counts))}" for axis, counts in lengths.items())
 
 
 def _lengths(rng: np.random.Generator, axis: RaggedAxis, count: int, *, alike: bool) -> list[int]:

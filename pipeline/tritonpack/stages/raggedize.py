@@ -27,8 +27,8 @@ import numpy as np
 from tritonpack.core.errors import CompileError, LoweringError
 from tritonpack.core.tensors import ShapeRange, Tensors, TensorSpec
 from tritonpack.stages._flat import drop_unused, flattened
-from tritonpack.stages._flat_proof import prove
-from tritonpack.stages._grid import observed_dims
+from tritonpack.stages._flat_proof import Proof
+from tritonpack.stages._grid import Rows, observed_dims
 from tritonpack.stages._head import Head
 from tritonpack.stages.export import tensor_specs
 
@@ -62,11 +62,10 @@ def ragged_from_onnx(onnx_file: Path, *, axes: Sequence[RaggedAxis], out: Path, 
         LoweringError: an input isn't of that shape, one that no axis pads is of any length, or the graph with its
             head isn't valid ONNX.
     """
-    padded = _padded(onnx_file, axes)
     try:
         chosen, told = _flat(onnx_file, exported or onnx_file, axes)
     except (CompileError, LoweringError) as error:
-        chosen, told = padded, {"flat": False, "why": error.message}
+        chosen, told = _padded(onnx_file, axes), {"flat": False, "why": error.message}
     out.write_bytes(chosen.SerializeToString(deterministic=True))
     return {"inputs": [spec.to_json() for spec in tensor_specs(chosen.graph.input)], **told}
 
@@ -141,15 +140,15 @@ def _flat(onnx_file: Path, exported: Path, axes: Sequence[RaggedAxis]) -> tuple[
         raise LoweringError("rows don't differ in length")
     files = [exported] if exported.read_bytes() == onnx_file.read_bytes() else [exported, onnx_file]
     for file in files:
-        model = onnx.load(file)
-        dims = observed_dims(model, axes)
-        body, heads = onnx.load(file), _heads(model, axes)
-        products = flattened(body, dims, heads)
+        flat = onnx.load(file)
+        heads, rows, dims = _heads(flat, axes), Rows(flat, axes), observed_dims(flat, axes)
+        products = flattened(flat, dims, heads)
         if not products:
             raise LoweringError("no matrix product works on each token by itself")
-        flat = _with_heads(body, heads)
+        _put_on(flat, heads)
         drop_unused(flat.graph)
-        prove(_padded(file, axes), flat, model, dims, axes, ragged_inputs, exact=file == exported)
+        proof = Proof(rows, dims, axes, exact=file == exported)
+        proof.compare(proof.answers(_padded(file, axes), ragged_inputs), proof.answers(flat, ragged_inputs))
     return flat, {"flat": True, "products": products}
 
 
@@ -178,11 +177,12 @@ def _padded(onnx_file: Path, axes: Sequence[RaggedAxis]) -> Any:
     for node in model.graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = names.get(name, name)
-    return _with_heads(model, heads)
+    _put_on(model, heads)
+    return model
 
 
-def _with_heads(model: Any, heads: Sequence[Head]) -> Any:
-    """The model with its heads in front, given flat inputs.
+def _put_on(model: Any, heads: Sequence[Head]) -> None:
+    """Put the heads in front of a model, whose inputs then are flat.
 
     Raises:
         LoweringError: it isn't valid ONNX.
@@ -209,4 +209,3 @@ def _with_heads(model: Any, heads: Sequence[Head]) -> Any:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise LoweringError(f"the graph with its ragged head isn't valid ONNX: {error}") from error
-    return model
