@@ -60,7 +60,7 @@ def test_a_search_measures_the_recipes_own_settings_and_others(tune, folder, tmp
     for trial in document["trials"]:
         check_trial(trial)
     check_result(document, folder, overlay)
-    assert list(document["left_out"]) == ["gpu (fp16)"]
+    assert list(document["left_out"]) == ["gpu"]
     assert generator.split("_")[0] in document["evidence"]["versions"]["load"].lower()
     assert "<svg" in overlay.with_suffix(".html").read_text()
 

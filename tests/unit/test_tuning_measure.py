@@ -100,6 +100,19 @@ def test_a_load_that_held_by_luck_is_left_downwards():
     assert [concurrency for concurrency, _ in asked[4:]] == [8, 4, 2]
 
 
+def test_a_load_that_missed_by_bad_luck_is_risen_from_anew():
+    seen = []
+
+    def unlucky_at_first(concurrency):
+        seen.append(concurrency)
+        return 100 * concurrency, 60 if len(seen) == 1 or concurrency > 4 else 10
+
+    climb, asked = climb_over(unlucky_at_first)
+    assert not climb.rung(1).holds
+    assert climb.rung(2).concurrency == 4
+    assert [concurrency for concurrency, _ in asked] == [1, 1, 2, 4, 8]
+
+
 def test_a_load_that_cannot_be_measured_ends_the_rise():
     def failing_at_four(concurrency):
         if concurrency == 4:

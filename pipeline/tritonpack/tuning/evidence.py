@@ -70,7 +70,7 @@ def reason_of(tuned: Tuned) -> str:
     if confirmation is None:
         held = tuned.own.best is not None and tuned.own.best.holds
         return (
-            "no other settings did better than the recipe's own"
+            f"no other settings were found that keep {slo}"
             if held
             else f"no settings keep {slo}; the nearest came to {nearest(tuned):.2f} times the limit"
         )

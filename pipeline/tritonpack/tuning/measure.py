@@ -148,10 +148,10 @@ class Climb:
         self._best = best_of(found)
         return self._best
 
-    def _rising(self, duration_s: float) -> list[Point]:
+    def _rising(self, duration_s: float, above: int = 0) -> list[Point]:
         """Double the requests in flight until the objective is missed or nothing is gained."""
         found: list[Point] = []
-        for concurrency in _doubled(self._most):
+        for concurrency in (load for load in _doubled(self._most) if load > above):
             try:
                 found.append(self._measure(concurrency, duration_s))
             except LoadTestError as error:
@@ -164,18 +164,25 @@ class Climb:
         return found
 
     def _around(self, best: int, duration_s: float) -> list[Point]:
-        """Measure the best load anew, and one halfway to the next; go down where it doesn't hold any more."""
+        """Measure the best load anew, and what is likely to be better now that it is known to hold or not."""
         found = [self._measure(best, duration_s)]
         if not found[0].holds:
-            for concurrency in sorted((known for known in self._known if known < best), reverse=True):
-                found.append(self._measure(concurrency, duration_s))
-                if found[-1].holds:
-                    break
-            return found
+            return [*found, *self._falling(best, duration_s)]
         above = [known for known in self._known if known > best]
-        middle = round(math.sqrt(best * min(above))) if above else best
+        if not above:
+            return [*found, *self._rising(duration_s, above=best)]
+        middle = round(math.sqrt(best * min(above)))
         if middle not in {best, *above}:
             found.append(self._measure(middle, duration_s))
+        return found
+
+    def _falling(self, best: int, duration_s: float) -> list[Point]:
+        """Go down until the objective is kept."""
+        found: list[Point] = []
+        for concurrency in sorted((known for known in self._known if known < best), reverse=True):
+            found.append(self._measure(concurrency, duration_s))
+            if found[-1].holds:
+                break
         return found
 
 

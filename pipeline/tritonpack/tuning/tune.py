@@ -43,8 +43,6 @@ _HINT = "pip install 'tritonpack[tune]'"
 _MOST_CANDIDATES = 3
 """Settings that are measured against the recipe's own, as long as those before miss the objective after all."""
 _ROUND_WINDOWS = 2
-_CLOSE = 0.85
-"""The part of the recipe's own throughput from which on settings are measured against it."""
 
 
 class Result(StrEnum):
@@ -70,7 +68,7 @@ class Tuned:
         versions: of what was measured, by name.
         trials: every one.
         own: the trial of the recipe's own settings.
-        found: the best of the others; None if none of them is better.
+        found: the best of the others; None if none of them keeps the objective.
         confirmation: ``found`` against ``own``.
         overlay: what has to be laid over the recipe; None unless the result is ``tuned``.
         left_out: targets and precisions that weren't searched, and why.
@@ -191,18 +189,23 @@ class _Bench:
     def variants(self, observer: Observer | None) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Targets with their precisions that can be built and served here, and why others can't.
 
-        What was asked for by name must be possible.
+        Raises:
+            UnsupportedError: none can.
         """
         check_targets(self._recipe, self._plan.targets)
         possible, left_out = [], {}
         for target in self._plan.targets or tuple(self._recipe.targets):
             spec = self._recipe.targets[target]
+            engine = ENGINES.get(spec.engine)
+            if engine.triton is None or not engine.can_execute():
+                left_out[target] = f"engine {spec.engine} can't be served on this machine"
+                continue
             for precision in dict.fromkeys((*spec.precisions, *self._plan.precisions)):
-                name = target if target == precision else f"{target} ({precision})"
+                settings = own_settings(self._recipe, target, precision)
                 try:
-                    self._prove(target, precision, observer)
+                    self._prove(settings, observer)
                 except (StageError, UnsupportedError, ModelLoadError) as error:
-                    left_out[name] = error.message
+                    left_out[settings.variant] = error.message
                 else:
                     possible.append((target, precision))
         if not possible:
@@ -213,14 +216,11 @@ class _Bench:
             )
         return possible, left_out
 
-    def _prove(self, target: str, precision: str, observer: Observer | None) -> None:
+    def _prove(self, settings: Settings, observer: Observer | None) -> None:
         """Build and load a variant once, so that no trial fails for it."""
-        engine = self._recipe.targets[target].engine
-        if ENGINES.get(engine).triton is None or not ENGINES.get(engine).can_execute():
-            raise UnsupportedError(f"engine {engine} can't be served on this machine")
-        self.watcher.says(f"building {target} in {precision}")
-        with served(self._recipe, own_settings(self._recipe, target, precision), self._store, observer):
-            self.watcher.says(f"{target} in {precision} can be served")
+        self.watcher.says(f"building {settings.variant}")
+        with served(self._recipe, settings, self._store, observer):
+            self.watcher.says(f"{settings.variant} can be served")
 
     def attempt(self, number: int, settings: Settings, climbed: Callable[[Climb], Point]) -> Point:
         """Serve settings, and have a climb's rungs run."""
@@ -236,11 +236,12 @@ class _Bench:
 
     def confirm(self, own: Trial, trials: Sequence[Trial]) -> tuple[Trial | None, Confirmation | None]:
         """Measure the best against the recipe's own; the next best, where it misses the objective after all."""
-        # The machine's pace may have changed since the recipe's own were measured, so those close by have a chance.
-        others = [t for t in trials if t is not own and t.outcome is Outcome.COMPLETE]
+        # The machine's pace may have changed since the recipe's own were measured, so they needn't look better.
+        others = [
+            trial for trial in trials if trial is not own and trial.outcome is Outcome.COMPLETE and trial.value > 0
+        ]
         found, confirmation = None, None
-        close = [trial for trial in others if trial.value > max(_CLOSE * own.value, 0)]
-        for found in sorted(close, key=lambda trial: -trial.value)[:_MOST_CANDIDATES]:
+        for found in sorted(others, key=lambda trial: -trial.value)[:_MOST_CANDIDATES]:
             confirmation = self._against(own, found)
             if confirmation.verdict is not Verdict.MISSES:
                 break
