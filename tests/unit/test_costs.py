@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,7 +100,9 @@ class Engine:
 def fit(monkeypatch):
     def fitted(*coefficients, **more):
         engine = Engine(*coefficients, **more)
-        monkeypatch.setattr(costs_module, "time", type("Clock", (), {"perf_counter": lambda: engine.now}))
+        monkeypatch.setattr(
+            costs_module, "time", SimpleNamespace(perf_counter=lambda: engine.now, process_time=lambda: engine.now)
+        )
         return fitted_costs(engine.run), engine
 
     return fitted

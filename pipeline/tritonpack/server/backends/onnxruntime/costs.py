@@ -1,12 +1,13 @@
 """What one call of the engine costs, measured when the model is loaded, and the parts that cost the least.
 
-A call of rows of different length costs, in microseconds,
+A call of rows of different length costs, in microseconds of all cores together,
 
     call + token * (sum of the lengths) + grid * (rows * longest) + square * (rows * longest ** 2)
 
 A graph that pads all its work has a large ``grid``; one that works on the tokens alone has a small one, and pays for
 padding in its attention only. The second term is the same however rows are cut into parts, so it's left out of
-`Costs`; it's fitted, since ``grid`` would stand for it otherwise.
+`Costs`; it's fitted, since ``grid`` would stand for it otherwise. The cores' time is taken and not the clock's: where
+something else runs on them, the clock says little about a call.
 """
 
 from __future__ import annotations
@@ -111,11 +112,11 @@ def _first_of_parts(values: Array, counts: Array, costs: Costs) -> list[int]:
 
 
 def fitted_costs(run: Callable[[Sequence[int]], Any], budget_s: float = BUDGET_S) -> Costs | None:
-    """Time a handful of calls and fit what they cost.
+    """Time a handful of calls, each several times, and fit what they cost.
 
     Args:
         run: calls the engine with rows of these lengths; it may fail where a model takes no rows so short or long.
-        budget_s: about how long it may take in all; calls that would take longer are left out.
+        budget_s: about how long it may take in all; calls that would take longer than what is left are left out.
 
     Returns:
         The costs in microseconds, or None where too few calls could be made to tell them apart.
@@ -153,7 +154,7 @@ def _shortest(run: Callable[[Sequence[int]], Any]) -> int:
 
 
 def _expected(times: dict[int, float], shapes: list[list[int]], number: int) -> float:
-    """Seconds that a shape may take: what it took, or as much for each cell as the largest one that was timed."""
+    """Seconds that a shape may take: what it took, or as much for each cell as the largest that was measured."""
     if number in times or not times:
         return times.get(number, 0.0)
     largest = max(times, key=lambda one: _cells(shapes[one]))
@@ -161,12 +162,12 @@ def _expected(times: dict[int, float], shapes: list[list[int]], number: int) -> 
 
 
 def _seconds(run: Callable[[Sequence[int]], Any], lengths: Sequence[int]) -> float | None:
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         run(lengths)
     except Exception:  # noqa: BLE001 - whatever ONNX Runtime raises: the model takes no rows of these lengths
         return None
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def _cells(lengths: Sequence[int]) -> int:
