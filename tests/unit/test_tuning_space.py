@@ -81,6 +81,6 @@ def test_another_target_becomes_the_default():
 
 
 def test_settings_are_told_in_a_line():
-    assert OWN.label == "cpu (fp32), batch 16, delay 300 us, 1 x 1 threads"
-    assert Settings("fp32", "fp32", 8, 0, 2, None, 1e9).label == "fp32, batch 8 whole, delay 0 us, 2 x all threads"
-    assert " 8 cut at 32," in Settings("fp32", "fp32", 8, 0, 2, None, 32.0).label
+    assert OWN.label == "cpu (fp32), batch 16 cut as measured, delay 300 us, 1 x 1 threads"
+    assert Settings("fp32", "fp32", 8, 0, 2, None, 1e9).label == "fp32, batch 8 cut never, delay 0 us, 2 x all threads"
+    assert " 8 cut at 32, " in Settings("fp32", "fp32", 8, 0, 2, None, 32.0).label

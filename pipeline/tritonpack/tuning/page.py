@@ -127,15 +127,15 @@ def _draw_trial(axis: Any, trial: Trial, statistic: str, color: str, text: str) 
 def _draw_limit(axis: Any, limit_ms: float, text: str) -> None:
     axis.axhline(limit_ms, color=_BREAKS, linewidth=1.2, linestyle="--")
     axis.annotate(
-        text, (1, limit_ms), xycoords=("axes fraction", "data"), xytext=(-2, 4), textcoords="offset points",
-        ha="right", fontsize=8, color=_BREAKS,
+        text, (0, limit_ms), xycoords=("axes fraction", "data"), xytext=(4, 4), textcoords="offset points",
+        fontsize=8, color=_BREAKS,
     )  # fmt: skip
 
 
 def _plain_ticks(axis: Any) -> None:
-    """Ticks 1, 2, 5 of each power of ten, written out."""
+    """A few ticks in each power of ten, written out."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_locator(NullLocator())

@@ -51,13 +51,14 @@ class Settings:
         """For people, short."""
         threads = "all" if self.threads is None else self.threads
         layout = f"{self.instances} x {threads} threads"
-        return f"{self.variant}, batch {self.max_batch}{self._cut}, delay {self.queue_delay_us} us, {layout}"
+        return f"{self.variant}, batch {self.max_batch} cut {self.cut}, delay {self.queue_delay_us} us, {layout}"
 
     @property
-    def _cut(self) -> str:
+    def cut(self) -> str:
+        """How a batch is cut, for people."""
         if self.call_cost is None:
-            return ""
-        return " whole" if self.call_cost == NEVER else f" cut at {self.call_cost:g}"
+            return "as measured"
+        return "never" if self.call_cost >= NEVER else f"at {self.call_cost:g}"
 
     def overlay(self, recipe: Recipe) -> dict[str, Any]:
         """What has to be laid over the recipe for it to be served so."""
