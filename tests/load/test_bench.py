@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,27 +9,12 @@ import pytest
 from tritonpack.core.errors import ConfigurationError, LoadTestError, ServerError
 from tritonpack.loadtest.driver import LoadPlan, run_load_test
 from tritonpack.loadtest.install import ensure_perf_analyzer
-from tritonpack.server.embedded import ServerOptions, free_ports, start
+from tritonpack.server.embedded import free_ports
 
 pytestmark = [pytest.mark.server, pytest.mark.load]
-REPOSITORY = Path(__file__).parents[2] / "clients/python/tests/repository"
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    repository = tmp_path_factory.mktemp("server") / "repository"
-    shutil.copytree(REPOSITORY, repository)
-    grpc, http, metrics = free_ports()
-    with start(ServerOptions(repository, grpc, http, metrics)) as server:
-        yield server.grpc_url
-
-
-def tritonpack(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tritonpack.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_bench_measures_and_reports(url, tmp_path):
+def test_bench_measures_and_reports(tritonpack, url, tmp_path):
     done = tritonpack("bench", "hash", "--concurrency", "1,3", "--duration", 1.5, "--url", url, "--report", tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"report  {tmp_path}/hash-bench.html" in done.stdout
@@ -66,7 +48,7 @@ def check_page(page):
     assert len(page) < 100_000
 
 
-def test_bench_json_is_one_document(url, tmp_path):
+def test_bench_json_is_one_document(tritonpack, url, tmp_path):
     texts = tmp_path / "texts.txt"
     texts.write_text('with "quotes" and \\ and é\n\nsecond\n')
     done = tritonpack(
@@ -75,11 +57,11 @@ def test_bench_json_is_one_document(url, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["texts"] == {"source": "texts.txt", "count": 2, "words_mean": 3.5, "words_max": 6}
+    assert document["texts"] == {"source": "texts.txt", "count": 2, "words_mean": 3.5, "words_max": 6, "lengths": ""}
     assert Path(document["report"]["html"]).is_file()
 
 
-def test_infer_shows_how_alike_texts_are(url):
+def test_infer_shows_how_alike_texts_are(tritonpack, url):
     done = tritonpack("infer", "hash", "same", "same", "other", "--url", url, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -90,7 +72,7 @@ def test_infer_shows_how_alike_texts_are(url):
     assert "[bold]same" in tritonpack("infer", "hash", "[bold]same", "--url", url).stdout
 
 
-def test_an_unknown_model_is_answered_with_those_that_are_there(url):
+def test_an_unknown_model_is_answered_with_those_that_are_there(tritonpack, url):
     for command in ("bench", "infer"):
         done = tritonpack(command, "hsh", *(["text"] if command == "infer" else []), "--url", url)
         assert done.returncode == 2
@@ -113,7 +95,7 @@ def test_windows_without_an_answer_are_reported(url):
         run_load_test(ensure_perf_analyzer(), LoadPlan("hash", (1,), 0.03, url), ["sleep"])
 
 
-def test_no_server_is_one_clear_error(tmp_path):
+def test_no_server_is_one_clear_error(tritonpack, tmp_path):
     (port,) = free_ports(1)
     done = tritonpack("bench", "hash", "--url", f"127.0.0.1:{port}", "--report", tmp_path)
     assert done.returncode == 6

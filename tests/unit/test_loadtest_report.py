@@ -16,9 +16,11 @@ from tritonpack.core.machine import Machine, this_machine
 from tritonpack.loadtest.charts import Series, compact, distribution_chart, line_chart, log_ticks, nice_ticks
 from tritonpack.loadtest.driver import LoadPlan, LoadTest
 from tritonpack.loadtest.perf_files import level_from_files
-from tritonpack.loadtest.report import html_from_test, spread, write_report
+from tritonpack.loadtest.report import command_from_test, html_from_test, spread, write_report
+from tritonpack.loadtest.results import Failure
+from tritonpack.loadtest.slo import Search, Slo, Step
 from tritonpack.loadtest.texts import TextSummary
-from tritonpack.loadtest.traffic import Closed
+from tritonpack.loadtest.traffic import Arrivals, Closed, Spikes
 
 RECORDED = Path(__file__).parent / "data/perf_analyzer-2.50"
 MACHINE = Machine("A <fast> CPU & more", 2, 25.8, "Linux x86_64", "glibc 2.36", "3.11.7", "0.1.0")
@@ -76,6 +78,87 @@ def test_noise_is_said(test_result):
     assert "take those figures with care" in html_from_test(replace(test_result, levels=(noisy,)), TEXTS, MACHINE)
     calm = replace(level, window_throughput_per_s=(100.0, 101.0, 100.0))
     assert "take those figures with care" not in html_from_test(replace(test_result, levels=(calm,)), TEXTS, MACHINE)
+
+
+def rates(test_result):
+    level = test_result.levels[0]
+    slices = tuple(replace(part, failed=2) for part in level.slices)
+    levels = tuple(
+        replace(
+            level,
+            concurrency=0,
+            load=f"poisson:{rate:g}",
+            offered_per_s=rate,
+            failures=(Failure("UNAVAILABLE", 7, "queue <full>", 900.0, 1200.0),),
+            slices=slices,
+            client_cpu=0.95,
+            memory=tuple((float(second), 200.0 + second) for second in range(20)),
+        )
+        for rate in (50.0, 200.0)
+    )
+    plan = replace(test_result.plan, loads=(Arrivals(50.0), Arrivals(200.0)))
+    return replace(test_result, plan=plan, levels=levels, generator="tritonpack 0.1.0")
+
+
+def plots_of(page):
+    return [ET.fromstring(plot) for plot in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]  # noqa: S314  our own output
+
+
+def test_rates_are_drawn_over_a_linear_axis_with_their_failures(test_result):
+    page = html_from_test(rates(test_result), TEXTS, MACHINE)
+    assert len(plots_of(page)) == 4
+    assert "Below the grey line the server doesn&#39;t keep up" in page
+    assert "queue &lt;full&gt;" in page
+    assert "The load generator itself was busy at 50 requests/s, 200 requests/s" in page
+    assert "tritonpack bench minilm --traffic poisson:50,200 --generator python --duration 0.6" in page
+
+
+def test_one_level_is_drawn_over_its_time(test_result):
+    test = rates(test_result)
+    one = replace(test, levels=test.levels[:1], plan=replace(test.plan, loads=test.plan.loads[:1]))
+    page = html_from_test(one, TEXTS, MACHINE)
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert titles[:3] == ["Throughput over time", "Latency over time", "Memory over time"]
+    assert len(plots_of(page)) == 5
+
+
+def test_a_search_is_drawn_and_written(test_result, tmp_path):
+    slo = Slo("p99", 25_000.0)
+    steps = (Step(100.0, 12_000.0, met=True), Step(200.0, math.inf, met=False), Step(100.0, 11_000.0, met=True))
+    test = replace(rates(test_result), search=Search(slo, 100.0, steps), plan=replace(test_result.plan, slo=slo))
+    files = write_report(tmp_path, test, TEXTS, MACHINE)
+    document = json.loads(files.json.read_bytes())
+    assert document["search"]["rate_per_s"] == 100
+    assert document["search"]["steps"][1] == {"rate_per_s": 200.0, "value_us": None, "met": False}
+    page = files.html.read_text(encoding="utf-8")
+    assert len(plots_of(page)[0].findall("circle")) == 3
+    assert "--slo &#39;p99&lt;=25ms&#39;" in page
+    empty = replace(test, search=Search(slo, 0.0, ()))
+    assert "Highest rate inside p99&lt;=25ms</span><b>none" in html_from_test(empty, TEXTS, MACHINE)
+
+
+def test_another_run_is_held_against_this_one(test_result, tmp_path):
+    before = json.loads(write_report(tmp_path, test_result, TEXTS, MACHINE).json.read_bytes())
+    page = html_from_test(test_result, TEXTS, replace(MACHINE, cores=4), before)
+    assert "Against the run of 2026-11-22T04:00:00+00:00" in page
+    assert "cores: 2 before, 4 now" in page
+    assert page.count('class="noise"') == 6
+
+
+def test_lists_of_numbers_stand_in_one_line(test_result, tmp_path):
+    text = write_report(tmp_path, test_result, TEXTS, MACHINE).json.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 400
+    assert re.search(r'"window_throughput_per_s": \[[\d., ]+\]', text)
+
+
+def test_the_command_says_what_was_sent(test_result):
+    spikes = Arrivals(5.0, spikes=Spikes(50.0, 10.0, 1.0))
+    test = replace(test_result, plan=replace(test_result.plan, loads=(spikes,)), generator="tritonpack 0.1.0")
+    cut = replace(TEXTS, lengths="fixed:8")
+    assert command_from_test(test, cut) == (
+        "tritonpack bench minilm --traffic spikes:5,50,10s,1s --lengths fixed:8 --generator python "
+        "--duration 0.6 --url 127.0.0.1:8001"
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_one_error(test_result, tmp_path):

@@ -181,16 +181,16 @@ def _progress(plan: LoadPlan) -> Iterator[Progress]:
 def _print_test(test: LoadTest, document: Mapping[str, Any]) -> None:
     from tritonpack.loadtest.figures import axis_of_levels
 
-    axis, names = axis_of_levels(test.levels)
+    axis = axis_of_levels(test.levels)
     times = [f">{name}, ms" for name in ("p50", "p90", "p99", "queue", "compute")]
     title = f"{test.plan.model} on {test.server}, one text a request, {test.plan.duration_s:g} s each"
-    columns = [f">{axis.lower()}", ">throughput, /s", ">failed", *times]
-    rows = [(name, *_cells(level)) for name, level in zip(names, test.levels, strict=True)]
+    columns = [f">{axis.column}", ">throughput, /s", ">failed", *times]
+    rows = [(name, *_cells(level)) for name, level in zip(axis.ticks, test.levels, strict=True)]
     console = stdout()
     console.print(table_from_rows(title, columns, rows))
-    for level, name in zip(test.levels, names, strict=True):
+    for level, phrase in zip(test.levels, axis.phrases, strict=True):
         for failure in level.failures:
-            line = f"{axis.lower()} {name}: {failure.count:,} {failure.status}: {failure.message}"
+            line = f"at {phrase}: {failure.count:,} {failure.status}: {failure.message}"
             console.print(line, markup=False)
     for level in document["levels"]:
         for trend in level["trends"]:

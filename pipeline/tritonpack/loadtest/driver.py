@@ -22,7 +22,7 @@ from tritonpack.loadtest.counters import Counters
 from tritonpack.loadtest.generator import generate
 from tritonpack.loadtest.memory import MemoryLog, server_process
 from tritonpack.loadtest.payloads import payloads_from_rows
-from tritonpack.loadtest.slo import highest_rate
+from tritonpack.loadtest.slo import Search, highest_rate
 from tritonpack.loadtest.texts import rows_of_texts, write_input_data
 from tritonpack.loadtest.traffic import Arrivals, Closed
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tritonpack.loadtest.install import PerfAnalyzer
     from tritonpack.loadtest.results import Level
-    from tritonpack.loadtest.slo import Search, Slo
+    from tritonpack.loadtest.slo import Slo
     from tritonpack.loadtest.traffic import Load
     from tritonpack_client import Client
 
@@ -41,8 +41,11 @@ if TYPE_CHECKING:
     """Called with what is measured now and the seconds since its run began."""
 
 _WARM_UP_S = 1.0
-_PROBE = Closed(8)
-"""What a search begins with: half of what a few requests in flight reach."""
+_PROBES = (Closed(1), Closed(8))
+"""What a search begins with: whether it can end, and half of what a few requests in flight reach."""
+_LEAST_REQUESTS = 100
+"""Of each measurement of a search, so that there is a 99th percentile."""
+_LONGEST_STEP_S = 60.0
 _MEMORY_SAMPLES = 240
 _LEAST_SECONDS = 1.0
 
@@ -211,15 +214,18 @@ def _searched(bench: _Bench, plan: LoadPlan, slo: Slo) -> tuple[tuple[Level, ...
     timeout_s = max(_LEAST_SECONDS, 10 * slo.limit_us / 1e6)
 
     def measure(rate: float) -> Level | None:
+        seconds = min(max(plan.duration_s, _LEAST_REQUESTS / rate), max(plan.duration_s, _LONGEST_STEP_S))
         try:
-            found[rate] = bench.level(Arrivals(rate), timeout_s=timeout_s)
+            found[rate] = bench.level(Arrivals(rate), seconds, timeout_s)
         except LoadTestError:
             return None
         return found[rate]
 
-    probe = bench.level(_PROBE, duration_s=max(_LEAST_SECONDS, plan.duration_s / 3))
-    search = highest_rate(measure, slo, probe.throughput_per_s / 2)
-    return tuple(found[rate] for rate in sorted(found)) or (probe,), search
+    alone, few = (bench.level(probe, max(_LEAST_SECONDS, plan.duration_s / 3)) for probe in _PROBES)
+    if slo.is_out_of_reach(alone):
+        return (alone,), Search(slo, 0.0, ())
+    search = highest_rate(measure, slo, few.throughput_per_s / 2)
+    return tuple(found[rate] for rate in sorted(found)) or (alone,), search
 
 
 def _warm_up(client: Client, model: str, rows: Sequence[dict[str, str]]) -> None:

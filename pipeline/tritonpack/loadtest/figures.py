@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from tritonpack.loadtest.charts import (
     COLORS,
     Points,
     Series,
+    compact,
     distribution_chart,
     line_chart,
     stacked_bars,
@@ -29,7 +29,6 @@ _REST_COLOR = "#cbd5e1"
 _MET_COLOR, _MISSED_COLOR = "#059669", "#ea580c"
 _PERCENTILES = ("p50", "p90", "p99")
 _DRAWN_SAMPLES = 10
-_MOST_DISTRIBUTIONS = len(COLORS)
 
 
 @dataclass(frozen=True)
@@ -42,55 +41,92 @@ class Figure:
     legend: list[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Axis:
+    """What the levels of a test differ in.
+
+    Attributes:
+        title: of an axis.
+        column: of a table.
+        ticks: each level's value.
+        phrases: each level in a sentence: "at ...".
+        rates: each level's rate, requests a second; empty if they aren't rates.
+    """
+
+    title: str
+    column: str
+    ticks: list[str]
+    phrases: list[str]
+    rates: list[float]
+
+
+def axis_of_levels(levels: Sequence[Level]) -> Axis:
+    """Name what the levels differ in, and its value at each."""
+    if all(level.concurrency for level in levels):
+        ticks = [str(level.concurrency) for level in levels]
+        return Axis("Concurrency", "concurrency", ticks, [f"concurrency {tick}" for tick in ticks], [])
+    kinds = {level.load.partition(":")[0] for level in levels}
+    if kinds in ({"poisson"}, {"constant"}):
+        rates = [float(level.load.partition(":")[2]) for level in levels]
+        ticks = [compact(rate) for rate in rates]
+        return Axis("Requests sent per second", "sent, /s", ticks, [f"{tick} requests/s" for tick in ticks], rates)
+    ticks = [level.load for level in levels]
+    return Axis("Load", "load", ticks, ticks, [])
+
+
 def figures_from_levels(levels: Sequence[Level], search: Search | None = None) -> list[Figure]:
     """Draw every plot that the data allows."""
-    ordered = sorted(levels, key=lambda level: (level.concurrency, level.offered_per_s))
-    figures = [] if search is None else [_search(search)]
+    ordered = sorted(levels, key=lambda level: level.concurrency)
+    figures = [_search(search)] if search and search.steps else []
     if len(ordered) == 1 and ordered[0].slices:
         figures += _course(ordered[0])
     else:
         figures += [_throughput(ordered), _percentiles(ordered)]
     if any(level.compute_us for level in ordered):
-        figures.append(_time_spent(ordered))
+        figures.append(_time_spent(_spread(ordered)))
     if all(level.latency.quantiles_us for level in ordered):
-        figures.append(_distribution(ordered))
+        figures.append(_distribution(_spread(ordered)))
     return figures
 
 
-def axis_of_levels(levels: Sequence[Level]) -> tuple[str, list[str]]:
-    """Name what the levels differ in, and its value at each."""
-    if all(level.concurrency for level in levels):
-        return "Concurrency", [str(level.concurrency) for level in levels]
-    kinds = {level.load.partition(":")[0] for level in levels}
-    if len(kinds) == 1 and "spikes" not in kinds:
-        return "Requests sent per second", [level.load.partition(":")[2] for level in levels]
-    return "Load", [level.load for level in levels]
-
-
 def _throughput(levels: Sequence[Level]) -> Figure:
+    axis = axis_of_levels(levels)
+    answered = [level.throughput_per_s for level in levels]
+    if axis.rates:
+        points = [
+            Points("sent", [(0.0, 0.0), (max(axis.rates), max(axis.rates))], _REST_COLOR),
+            Points("answered", list(zip(axis.rates, answered, strict=True)), COLORS[0]),
+        ]
+        svg = xy_chart(points, axis.title, "Requests per second")
+        return Figure("Throughput", "Below the grey line the server doesn't keep up.", svg, _point_legend(points))
     windows = [level.window_throughput_per_s or (level.throughput_per_s,) for level in levels]
-    series = [
-        Series(
-            "answered",
-            [level.throughput_per_s for level in levels],
-            low=[min(window) for window in windows],
-            high=[max(window) for window in windows],
-        )
-    ]
-    if any(level.offered_per_s for level in levels):
-        series.append(Series("sent", [level.offered_per_s or math.nan for level in levels]))
-    title, categories = axis_of_levels(levels)
-    svg = line_chart(categories, series, title, "Requests per second")
-    return Figure("Throughput", "Bars: the slowest and the fastest window.", svg, _legend(series))
+    series = Series(
+        "answered", answered, low=[min(window) for window in windows], high=[max(window) for window in windows]
+    )
+    svg = line_chart(axis.ticks, [series], axis.title, "Requests per second")
+    return Figure("Throughput", "Bars: the slowest and the fastest window.", svg, [])
 
 
 def _percentiles(levels: Sequence[Level]) -> Figure:
+    axis = axis_of_levels(levels)
     series = [
         Series(name, [getattr(level.latency, f"{name}_us") / _US_PER_MS for level in levels]) for name in _PERCENTILES
     ]
-    title, categories = axis_of_levels(levels)
-    svg = line_chart(categories, series, title, "Latency, ms")
+    if axis.rates:
+        points = [
+            Points(one.name, list(zip(axis.rates, one.values, strict=True)), color)
+            for one, color in zip(series, COLORS, strict=False)
+        ]
+        svg = xy_chart(points, axis.title, "Latency, ms")
+    else:
+        svg = line_chart(axis.ticks, series, axis.title, "Latency, ms")
     return Figure("Latency", "As the client sees it.", svg, _legend(series))
+
+
+def _spread(levels: Sequence[Level]) -> list[Level]:
+    """At most as many levels as there are colours: the first, the last and what lies evenly between."""
+    count = min(len(levels), len(COLORS))
+    return [levels[round(step * (len(levels) - 1) / max(count - 1, 1))] for step in range(count)]
 
 
 def _course(level: Level) -> list[Figure]:
@@ -148,8 +184,8 @@ def _time_spent(levels: Sequence[Level]) -> Figure:
         for name, color, microseconds in _parts(level):
             parts.setdefault((name, color), [0.0] * len(levels))[index] = microseconds / _US_PER_MS
     series = [Series(name, values, color=color) for (name, color), values in parts.items()]
-    title, categories = axis_of_levels(levels)
-    svg = stacked_bars(categories, series, title, "Mean time of a request, ms")
+    axis = axis_of_levels(levels)
+    svg = stacked_bars(axis.ticks, series, axis.title, "Mean time of a request, ms")
     note = "Queue and compute are counted by the server; the rest is the network, gRPC and the client."
     return Figure("Where the time goes", note, svg, list(parts))
 
@@ -166,14 +202,9 @@ def _parts(level: Level) -> list[tuple[str, str, float]]:
 
 
 def _distribution(levels: Sequence[Level]) -> Figure:
-    # Many levels have more lines than there are colours: the first, the last and what lies evenly between.
-    count = min(len(levels), _MOST_DISTRIBUTIONS)
-    places = sorted({round(step * (len(levels) - 1) / max(count - 1, 1)) for step in range(count)})
-    title, categories = axis_of_levels(levels)
-    names = [categories[place] if title == "Load" else f"{title.lower()} {categories[place]}" for place in places]
     series = [
-        Series(name, [value / _US_PER_MS for value in levels[place].latency.quantiles_us])
-        for name, place in zip(names, places, strict=True)
+        Series(phrase, [value / _US_PER_MS for value in level.latency.quantiles_us])
+        for phrase, level in zip(axis_of_levels(levels).phrases, levels, strict=True)
     ]
     svg = distribution_chart(series, "Latency, ms (logarithmic)", "Requests answered, %")
     return Figure("Distribution of latency", "Up to the 99th percentile.", svg, _legend(series))

@@ -118,7 +118,8 @@ def html_from_test(
         ConfigurationError: the run can't be compared with the one that it's held against.
         MissingExtraError: jinja2 isn't installed.
     """
-    axis, names = axis_of_levels(test.levels)
+    axis = axis_of_levels(test.levels)
+    phrases = list(zip(axis.phrases, test.levels, strict=True))
     return page_from_template(
         _TEMPLATE,
         filters={"ms": lambda microseconds: f"{microseconds / _US_PER_MS:,.1f}"},
@@ -126,18 +127,17 @@ def html_from_test(
         test=test,
         texts=texts,
         machine=machine,
-        axis=axis.lower(),
-        names=names,
+        column=axis.column,
+        rows=list(zip(axis.ticks, test.levels, strict=True)),
         windows=WINDOWS,
-        best=max(test.levels, key=lambda level: level.throughput_per_s),
-        shown=[test.levels[0], test.levels[-1]] if len(test.levels) > 1 else [test.levels[0]],
-        name_of=dict(zip((level.load for level in test.levels), names, strict=True)),
+        best=max(phrases, key=lambda pair: pair[1].throughput_per_s),
+        shown=[phrases[0], phrases[-1]] if len(phrases) > 1 else phrases,
         figures=figures_from_levels(test.levels, test.search),
         against=document_from_test(test, texts, machine, against)["against"],
         trends=[(level.load, trend) for level in test.levels for trend in trends_from_level(level)],
         failures=[(level.load, failure) for level in test.levels for failure in level.failures],
-        noisy=[name for name, level in zip(names, test.levels, strict=True) if spread(level) > _NOISY_SPREAD],
-        busy=[name for name, level in zip(names, test.levels, strict=True) if level.client_cpu > _BUSY_CLIENT],
+        noisy=[phrase for phrase, level in phrases if spread(level) > _NOISY_SPREAD and not level.offered_per_s],
+        busy=[phrase for phrase, level in phrases if level.client_cpu > _BUSY_CLIENT],
         command=command_from_test(test, texts),
         compact=compact,
     )

@@ -21,7 +21,7 @@ _ANSWERED_SHARE = 0.95
 """A server that answers fewer than it is asked is behind, and its latency grows with time."""
 _CLEAR = 1.25
 """Beyond the limit by this factor, or below it by as much, one measurement decides."""
-_LEAST_PER_S = 0.5
+_LEAST_PER_S = 1.0
 _MOST_DOUBLINGS = 12
 
 
@@ -43,6 +43,10 @@ class Slo:
     def value_us(self, level: Level) -> float:
         """What was measured."""
         return float(getattr(level.latency, f"{self.measure}_us"))
+
+    def is_out_of_reach(self, level: Level) -> bool:
+        """Whether half of the requests miss it, which with one request at a time no rate can mend."""
+        return level.latency.p50_us > self.limit_us
 
     def is_met(self, level: Level) -> bool:
         """Whether a level keeps it: the limit, nearly no failures, and as many answers as requests."""
@@ -111,16 +115,16 @@ def highest_rate(
     trials = _Trials(measure, slo)
     low, high = _bracket(trials, start_per_s)
     while low and high > low * (1 + tolerance):
-        middle = math.sqrt(low * high)
+        middle = _rounded(math.sqrt(low * high))
         if trials.holds(middle):
             low = middle
         else:
             high = middle
     while low and not trials.is_confirmed(low):
-        low /= 1 + tolerance
+        low = _rounded(low / (1 + tolerance))
         if low < _LEAST_PER_S:
             low = 0.0
-    return Search(slo, round(low, 3), tuple(trials.steps))
+    return Search(slo, low, tuple(trials.steps))
 
 
 class _Trials:
@@ -142,13 +146,12 @@ class _Trials:
 
     def is_confirmed(self, rate: float) -> bool:
         """Whether a rate was inside twice; measures what is missing."""
-        known = [step.met for step in self.steps if step.rate_per_s == round(rate, 3)]
+        known = [step.met for step in self.steps if step.rate_per_s == rate]
         while sum(known) < 2 and known.count(False) < 2:  # noqa: PLR2004  two of three decide
             known.append(self._try(rate).met)
         return sum(known) >= 2  # noqa: PLR2004  as above
 
     def _try(self, rate: float) -> Step:
-        rate = round(rate, 3)
         level = self._measure(rate)
         step = Step(rate, math.inf, met=False) if level is None else self._step(rate, level)
         self.steps.append(step)
@@ -160,18 +163,24 @@ class _Trials:
 
 def _bracket(trials: _Trials, start_per_s: float) -> tuple[float, float]:
     """A rate that holds and one that doesn't; (0, 0) if none holds, equal ends if none fails."""
-    rate = start_per_s
+    rate = _rounded(start_per_s)
     if trials.holds(rate):
         for _ in range(_MOST_DOUBLINGS):
-            if not trials.holds(2 * rate):
-                return rate, 2 * rate
-            rate *= 2
+            doubled = _rounded(2 * rate)
+            if not trials.holds(doubled):
+                return rate, doubled
+            rate = doubled
         return rate, rate
     while rate / 2 >= _LEAST_PER_S:
-        rate /= 2
+        failed, rate = rate, _rounded(rate / 2)
         if trials.holds(rate):
-            return rate, 2 * rate
+            return rate, failed
     return 0.0, 0.0
+
+
+def _rounded(rate: float) -> float:
+    """Three digits: what a person would write."""
+    return float(f"{rate:.3g}")
 
 
 def _keeps_up(level: Level) -> bool:
