@@ -64,6 +64,7 @@ def examine() -> list[Finding]:
         _libpython(),
         _embedded_server(),
         _perf_analyzer(),
+        _package("search (optuna)", "optuna", hint="pip install 'tritonpack[tune]'"),
         _package("HTML report (jinja2)", "jinja2", hint="pip install 'tritonpack[loadtest]'", needed=True),
         _gpu(),
         _docker(),
