@@ -1,6 +1,7 @@
 """How long a build takes and how much memory it needs: cold, unchanged, and after a change of `serving:` alone.
 
     python benchmarks/build.py [--recipe recipes/minilm.yaml] [--target cpu --target rtx] [--rounds 3] [--json]
+                               [--write docs]
 
 Each build is a process of its own, with a new store and repository for every round; the figures are
 medians over the rounds, of the whole process, imports included.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import click
 import yaml
+from comparing.documents import update_document
 from rich.console import Console
 from rich.table import Table
 
@@ -87,16 +89,16 @@ def medians(rounds: list[list[Run]]) -> list[Run]:
 @click.option("--target", "targets", multiple=True, default=("cpu", "rtx"), show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
-def main(recipe: Path, targets: tuple[str, ...], rounds: int, as_json: bool) -> None:
+@click.option("--write", type=click.Path(path_type=Path, file_okay=False), help="Write it into benchmarks.json here.")
+def main(recipe: Path, targets: tuple[str, ...], rounds: int, as_json: bool, write: Path | None) -> None:
     """Measure and print."""
     measured = medians([one_round(recipe, targets) for _ in range(rounds)])
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    document = {"machine": machine, "rounds": rounds, "targets": targets, "runs": [asdict(run) for run in measured]}
+    if write:
+        update_document(write / "benchmarks.json", "build", document)
     if as_json:
-        print(
-            json.dumps(
-                {"machine": machine, "rounds": rounds, "targets": targets, "runs": [asdict(r) for r in measured]}
-            )
-        )
+        print(json.dumps(document))
         return
     table = Table("build", "wall s", "peak MB", "ran", "hit", title=f"{recipe}, {', '.join(targets)}: {machine}")
     for run in measured:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from comparing.documents import update_document
+from comparing.documents import update_document, versions_here
 from comparing.environments import Environments
 from comparing.models import build_models
 from comparing.page import page_from_document
@@ -66,7 +66,8 @@ def main(
         weights = path_from_location(WEIGHTS, Path())
         benchmark = Benchmark(repository, weights, WORK / "peers", rounds, deadline, report)
         benchmark.run(peers, environments)
-    document = benchmark.document | {"machine": asdict(this_machine()), "date": time.strftime("%Y-%m-%d")}
+    where = {"machine": asdict(this_machine()), "versions": versions_here(), "date": time.strftime("%Y-%m-%d")}
+    document = benchmark.document | where
     if write:
         update_document(write / "benchmarks.json", "serving", document)
         (write / "benchmarks.md").write_text(page_from_document(write / "benchmarks.json"), encoding="utf-8")

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_PACKAGES = (
+    "tritonpack",
+    "onnxruntime",
+    "tokenizers",
+    "tritonclient",
+    "grpcio",
+    "numpy",
+    "torch",
+    "transformers",
+)
+
+
+def versions_here() -> dict[str, str]:
+    """Versions of what the benchmark itself runs with."""
+    found = {}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def update_document(path: Path, name: str, result: dict[str, Any]) -> None:

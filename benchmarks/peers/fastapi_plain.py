@@ -21,7 +21,7 @@ def serve(model: str, port: int) -> None:
         return {"ready": True}
 
     @app.post("/embed")
-    def embed(text: str = Body(embed=True)) -> dict[str, list[float]]:
+    def embed(text: str = Body(embed=True)) -> dict[str, list[float]]:  # noqa: FAST002  a local name can't be found
         return {"embedding": encoder.encode(text, show_progress_bar=False).tolist()}
 
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)

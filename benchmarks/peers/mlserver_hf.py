@@ -48,9 +48,9 @@ PEER = Peer(
         "transformers==4.41.2",
         "uvloop==0.21.0",
     ),
-    settings="no batching, which is its default: of a batch that MLServer makes, this runtime answers the first request "
-    "alone and leaves the others empty; one worker; PyTorch, FP32; it answers a vector for each token, which whoever "
-    "asks would have to average",
+    settings="no batching, as by default: of a batch that MLServer makes, this runtime answers the first request alone "
+    "and leaves the others empty; one worker; PyTorch, FP32; it answers with a vector for each token, and whoever asks "
+    "has to average them",
     path=f"/v2/models/{MODEL}/infer",
     body=_body,
     vector=lambda answer: json.loads(answer["outputs"][0]["data"][0])[0],
