@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tritonpack.core.errors import ServerError
+from tritonpack.core.errors import LoadTestError, ServerError
 from tritonpack.loadtest.counters import Counters
 from tritonpack.loadtest.driver import LoadPlan, run_load_test
 from tritonpack.loadtest.install import ensure_perf_analyzer
@@ -31,14 +31,20 @@ def bench(tritonpack, url, tmp_path_factory):
 @pytest.mark.slow
 def test_both_generators_agree_at_low_load(url):
     perf_analyzer = ensure_perf_analyzer()
+    plan = LoadPlan("hash", (1,), 2.4, url)
     ratios = []
-    for number in range(8):
-        plan = LoadPlan("hash", (1,), 1.5, url)
+    for number in range(10):
         # Alternating and in changing order, so that a machine that slows down slows both.
         order = [perf_analyzer, None] if number % 2 else [None, perf_analyzer]
-        found = {bool(generator): run_load_test(generator, plan, TEXTS).levels[0] for generator in order}
+        try:
+            found = {bool(generator): run_load_test(generator, plan, TEXTS).levels[0] for generator in order}
+        except LoadTestError as error:
+            # On a machine that is busy with something else perf_analyzer calls a round unstable: it doesn't count.
+            assert "stable measurement" in error.message  # noqa: PT017  any other failure is one
+            continue
         ours, theirs = found[False], found[True]
         ratios.append((ours.throughput_per_s / theirs.throughput_per_s, ours.latency.p50_us / theirs.latency.p50_us))
+    assert len(ratios) >= 5
     throughput, p50 = (statistics.median(column) for column in zip(*ratios, strict=True))
     assert throughput == pytest.approx(1, abs=0.1), ratios
     assert p50 == pytest.approx(1, abs=0.1), ratios
@@ -84,6 +90,7 @@ def test_spikes_are_seen_in_the_slices(bench):
     assert not re.search(r"(?:src|href)\s*=|url\(|@import|<script|<link", page)
 
 
+@pytest.mark.slow
 def test_a_search_finds_a_rate_inside_the_objective(bench):
     # A second is far above what a closed loop shows, so the limit is where answers fall behind requests.
     document = bench("--slo", "p50<=300ms", "--duration", 1)
@@ -91,9 +98,8 @@ def test_a_search_finds_a_rate_inside_the_objective(bench):
     assert search["rate_per_s"] > 20
     assert sum(step["met"] for step in search["steps"] if step["rate_per_s"] == search["rate_per_s"]) >= 2
     assert any(not step["met"] and step["rate_per_s"] > search["rate_per_s"] for step in search["steps"])
-    assert [level["offered_per_s"] for level in document["levels"]] == pytest.approx(
-        sorted({step["rate_per_s"] for step in search["steps"] if step["value_us"]}), rel=0.4
-    )
+    rates = sorted({step["rate_per_s"] for step in search["steps"] if step["value_us"]})
+    assert [float(level["load"].partition(":")[2]) for level in document["levels"]] == pytest.approx(rates)
 
 
 def test_an_objective_out_of_reach_is_an_answer(bench):

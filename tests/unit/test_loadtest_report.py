@@ -139,7 +139,9 @@ def test_a_search_is_drawn_and_written(test_result, tmp_path):
 
 def test_another_run_is_held_against_this_one(test_result, tmp_path):
     before = json.loads(write_report(tmp_path, test_result, TEXTS, MACHINE).json.read_bytes())
-    page = html_from_test(test_result, TEXTS, replace(MACHINE, cores=4), before)
+    files = write_report(tmp_path, test_result, TEXTS, replace(MACHINE, cores=4), before)
+    page = files.html.read_text(encoding="utf-8")
+    assert json.loads(files.json.read_bytes())["against"] == json.loads(json.dumps(files.document["against"]))
     assert "Against the run of 2026-11-22T04:00:00+00:00" in page
     assert "cores: 2 before, 4 now" in page
     assert page.count('class="noise"') == 6

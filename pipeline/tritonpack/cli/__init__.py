@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
-    "bench": ("tritonpack.cli.bench", "Load-test a served model with perf_analyzer: table, JSON and HTML."),
+    "bench": ("tritonpack.cli.bench", "Load-test a served model: table, JSON and HTML."),
     "build": ("tritonpack.cli.build", "Build a recipe: PyTorch -> ONNX -> precision -> engine -> repository."),
     "debug": ("tritonpack.cli.debug", "Find where a rewritten graph first parts from FP32, and why."),
     "doctor": ("tritonpack.cli.doctor", "Say what is installed, what is missing and how to get it."),

@@ -86,7 +86,7 @@ def bench(
     from tritonpack.loadtest.comparison import document_from_file
     from tritonpack.loadtest.driver import check_plan, run_load_test
     from tritonpack.loadtest.lengths import parse_lengths, texts_of_lengths
-    from tritonpack.loadtest.report import document_from_test, write_report
+    from tritonpack.loadtest.report import write_report
     from tritonpack.loadtest.texts import DEFAULT_TEXTS, summary_from_texts, texts_from_file
 
     plan = _plan(model, url, concurrencies, traffic, slo, duration_s)
@@ -100,13 +100,11 @@ def bench(
     with _progress(plan) as progress:
         test = run_load_test(perf_analyzer, plan, texts, progress)
     summary = summary_from_texts(texts, (texts_file or DEFAULT_TEXTS).name, lengths or "")
-    machine = this_machine()
-    files = write_report(report_folder, test, summary, machine, against)
-    document = document_from_test(test, summary, machine, against)
+    files = write_report(report_folder, test, summary, this_machine(), against)
     if as_json:
-        print_json(document | {"report": {"json": files.json, "html": files.html}})
+        print_json(files.document | {"report": {"json": files.json, "html": files.html}})
         return
-    _print_test(test, document)
+    _print_test(test, files.document)
     stdout().print(f"report  {files.html}", markup=False)
 
 

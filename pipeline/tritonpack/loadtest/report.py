@@ -33,10 +33,15 @@ _BUSY_CLIENT = 0.8
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report was written."""
+    """Where a report was written.
+
+    Attributes:
+        document: what the JSON holds.
+    """
 
     json: Path
     html: Path
+    document: dict[str, Any]
 
 
 def document_from_test(
@@ -95,9 +100,10 @@ def write_report(
         MissingExtraError: jinja2 isn't installed.
         StoreError: the folder can't be written.
     """
-    files = ReportFiles(folder / f"{test.plan.model}-bench.json", folder / f"{test.plan.model}-bench.html")
     document = document_from_test(test, texts, machine, against)
-    page = html_from_test(test, texts, machine, against)
+    name = f"{test.plan.model}-bench"
+    files = ReportFiles(folder / f"{name}.json", folder / f"{name}.html", document)
+    page = html_from_test(test, texts, machine, document["against"])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.json.write_text(_json(document), encoding="utf-8")
@@ -114,8 +120,13 @@ def html_from_test(
 ) -> str:
     """Draw the page.
 
+    Args:
+        test: what was measured.
+        texts: what was sent.
+        machine: where.
+        against: what the document says of another run.
+
     Raises:
-        ConfigurationError: the run can't be compared with the one that it's held against.
         MissingExtraError: jinja2 isn't installed.
     """
     axis = axis_of_levels(test.levels)
@@ -133,7 +144,7 @@ def html_from_test(
         best=max(phrases, key=lambda pair: pair[1].throughput_per_s),
         shown=[phrases[0], phrases[-1]] if len(phrases) > 1 else phrases,
         figures=figures_from_levels(test.levels, test.search),
-        against=document_from_test(test, texts, machine, against)["against"],
+        against=against,
         trends=[(level.load, trend) for level in test.levels for trend in trends_from_level(level)],
         failures=[(level.load, failure) for level in test.levels for failure in level.failures],
         noisy=[phrase for phrase, level in phrases if spread(level) > _NOISY_SPREAD and not level.offered_per_s],

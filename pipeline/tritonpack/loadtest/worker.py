@@ -14,7 +14,6 @@ import selectors
 import sys
 import time
 from base64 import b64decode
-from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -178,8 +177,13 @@ async def _connected(settings: dict[str, Any], requests: Sequence[bytes]) -> tup
     url, method, timeout_s = settings["url"], settings["method"], settings["timeout_s"]
     if max(map(len, requests)) < wire.FITS:
         prepared = [wire.framed(request) for request in requests]
-        with suppress(OSError, TimeoutError):
+        try:
             connection = await asyncio.wait_for(wire.connect(url, method, timeout_s), _CONNECT_TIMEOUT_S)
+        except ConnectionRefusedError:
+            raise SystemExit(f"no gRPC server answers at {url}") from None
+        except (OSError, TimeoutError):
+            connection = None
+        if connection:
             if await _is_readable(connection, prepared[0]):
                 return Sender(connection, prepared), connection
             connection.close()
