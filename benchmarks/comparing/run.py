@@ -75,8 +75,16 @@ class Benchmark:
             vectors = np.concatenate([limit.embed([text]) for text in self._reference.texts]).astype(np.float64)
             self._of(name)["answers"] = asdict(self._reference.agreement_of(vectors))
 
-    def run(self, peers: Mapping[str, Peer], environments: Environments) -> None:
-        """Install the peers and measure all sides in turn."""
+    def run(
+        self, peers: Mapping[str, Peer], environments: Environments, keep: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Install the peers and measure all sides in turn.
+
+        Args:
+            peers: by name.
+            environments: where they are installed.
+            keep: called with the document after each block, so that what is measured isn't lost with the rest.
+        """
         installed = {
             name: (peer, found) for name, peer in peers.items() if (found := self._install(name, peer, environments))
         }
@@ -85,7 +93,8 @@ class Benchmark:
         for number, names in enumerate(blocks):
             later = sum(len(block) + len(LIMITS) for block in blocks[number + 1 :])
             self._block(number, {name: installed[name] for name in names}, later)
-        self.document["measured"] = [asdict(measured) for measured in self._rounds.measured]
+            self.document["measured"] = [asdict(measured) for measured in self._rounds.measured]
+            keep(self.document)
 
     def _of(self, side: str) -> dict[str, Any]:
         return self._sides.setdefault(side, {})

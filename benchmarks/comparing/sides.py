@@ -106,7 +106,8 @@ class Ours:
         self.name, self.model = name, model
         self._requests: dict[str, list[bytes]] = {}
         begin = time.perf_counter()
-        self.server = start(ServerOptions(repository, *free_ports(), models=(model,)))
+        grpc_port, http_port, metrics_port = free_ports()
+        self.server = start(ServerOptions(repository, grpc_port, http_port, metrics_port, models=(model,)))
         self.ready_s = time.perf_counter() - begin
         self.tree = Tree(self.server.state.pid)
 

@@ -35,7 +35,14 @@ def times(value: float | None) -> str:
 
 def headline(results: Results) -> str:
     """Everyone under the mixed workload, 32 at once."""
-    head = ("mixed lengths, 32 at once", "texts/s", "INT8 of ours: times", "FP32 of ours: times", "p50 ms", "p99 ms")
+    head: tuple[str, ...] = (
+        "mixed lengths, 32 at once",
+        "texts/s",
+        "INT8 of ours: times",
+        "FP32 of ours: times",
+        "p50 ms",
+        "p99 ms",
+    )
     head += ("CPU ms a text", "MB", "ready s", "cosine", "Spearman")
     rows = []
     for limit in LIMITS:
@@ -74,7 +81,7 @@ def _answers(results: Results, side: str) -> list[str]:
 
 def limits(results: Results) -> str:
     """Ours against the same engine in process."""
-    head = ("", "limit, texts/s", "batch", "served, 32 at once", "64 at once", "best share")
+    head: tuple[str, ...] = ("", "limit, texts/s", "batch", "served, 32 at once", "64 at once", "best share")
     head += ("limit, one text, p50 ms", "served", "times")
     rows = []
     for limit, side in LIMITS.items():
@@ -111,7 +118,7 @@ def promises(results: Results) -> str:
 
 def by_load(results: Results, workload: str, loads: Sequence[str], sides: Sequence[str]) -> str:
     """Throughput and latency of each side under each load."""
-    head = ("", *(load.replace("closed:", "").replace("poisson:", "") for load in loads))
+    head: tuple[str, ...] = ("", *(load.replace("closed:", "").replace("poisson:", "") for load in loads))
 
     def cell(side: str, load: str) -> str:
         rate = results.figure(side, workload, load)
@@ -157,7 +164,7 @@ def profiles(results: Results) -> str:
         for count, parts in counts.items()
     }
     steps = sorted({name for parts in found.values() for name in parts if name.endswith("_ms")} - set(columns))
-    head = ("ms of a request, mean", "client sees", "in queues", "in models", "around")
+    head: tuple[str, ...] = ("ms of a request, mean", "client sees", "in queues", "in models", "around")
     head += (*(f"{step.removesuffix('_ms')}, a row" for step in steps), "rows a call", "padding")
     rows = [
         [

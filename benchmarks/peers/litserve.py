@@ -11,7 +11,7 @@ def serve(model: str, port: int) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    class Embed(litserve.LitAPI):  # type: ignore[misc]  # LitServe is untyped here
+    class Embed(litserve.LitAPI):
         def setup(self, device: str) -> None:
             torch.set_num_threads(THREADS)
             self.encoder = SentenceTransformer(model, device=device)
@@ -23,7 +23,7 @@ def serve(model: str, port: int) -> None:
             return self.encoder.encode(texts, batch_size=BATCH, show_progress_bar=False)
 
         def encode_response(self, output: object) -> dict[str, list[float]]:
-            return {"embedding": output.tolist()}  # type: ignore[attr-defined]  # an array
+            return {"embedding": output.tolist()}
 
     api = Embed(max_batch_size=BATCH, batch_timeout=DELAY_S)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
