@@ -75,6 +75,7 @@ class Plan:
 WHOLE = Plan((1, 2, 4, 8, 16, 32, 64, 128), (16, 32, 64, 128, 256, 512), 3, 0.2)
 REHEARSAL = Plan((1, 4), (16, 32), 1, 0.05)
 _BEST = (32, 128)
+_WIDE = 160  # a table in a log isn't folded
 _PACKAGES = Path(__file__).parents[1] / "build" / "bench-gpu" / "onnxruntime"
 
 
@@ -276,7 +277,7 @@ def _show(results: Results) -> None:
             figures = [f"{rate:,.0f}" if rate else "" for rate in rates]
             loaded = [f"{column.load_s:.1f}", f"{column.cosine:.5f}"]
             table.add_row(column.backend, NAMES[column.precision], *loaded, *figures)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
     console.print(table)
     for column in results.columns:
         if column.why:

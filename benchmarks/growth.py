@@ -40,6 +40,7 @@ _AXES = {
     "models": "models",
     "weights": "weights, MB",
 }
+_WIDE = 160  # a table in a log isn't folded
 _SERVED = ("length", "batch", "concurrency")
 
 
@@ -66,7 +67,7 @@ WHOLE = Plan(
         "models": (1, 2, 5, 10, 20, 50),
         "weights": (4, 32, 128, 512, 1024),
     },
-    {"length": 3, "batch": 3, "concurrency": 3, "models": 2, "weights": 2},
+    {"length": 3, "batch": 3, "concurrency": 3, "models": 2, "weights": 3},
     2.0,
 )
 QUICK = Plan(
@@ -183,12 +184,13 @@ def main(repository: Path, model: str, names: tuple[str, ...], quick: bool, docs
     if as_json:
         print(json.dumps(document(curves, model), indent=1))
         return
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
     for curve in curves:
         table = Table(curve.x, *curve.figures, title=CHAPTERS[curve.name].title, title_justify="left")
         for x, point in curve.points.items():
             table.add_row(f"{x:g}", *(f"{value:,.1f}" for value in point.values()))
-        Console().print(table)
-        Console().print(CHAPTERS[curve.name].finding(curve), markup=False)
+        console.print(table)
+        console.print(CHAPTERS[curve.name].finding(curve), markup=False)
 
 
 if __name__ == "__main__":
