@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "transformers", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "tritonclient", "grpc"]
+HEAVY = ["torch", "transformers", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "tritonclient", "grpc", "optuna"]
 LOADED = f"import json; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
 
 
@@ -30,6 +30,7 @@ def loaded_after(statement):
         command("--help"),
         command("--version"),
         command("build", "--help"),
+        command("tune", "--help"),
         "import tritonpack.recipe",
         "import tritonpack.api",
         "from tritonpack.engines import ENGINES; ENGINES.all()",
