@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from google.protobuf import text_format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
@@ -98,17 +98,20 @@ PARTS = st.builds(
 CONFIGS = st.builds(lambda parts, scheduling: replace(parts, **scheduling), PARTS, SCHEDULING)
 
 
+@settings(deadline=None)  # how fast it is is no part of these tests
 @given(CONFIGS)
 def test_parse_is_the_inverse_of_render(config):
     assert parse(render(config)) == config
 
 
+@settings(deadline=None)  # how fast it is is no part of these tests
 @given(CONFIGS)
 def test_render_is_the_inverse_of_parse_on_what_it_wrote(config):
     text = render(config)
     assert render(parse(text)) == text
 
 
+@settings(deadline=None)  # how fast it is is no part of these tests
 @given(CONFIGS)
 def test_equal_configurations_render_to_equal_bytes(config):
     turned = replace(config, parameters=dict(reversed(config.parameters.items())))
@@ -116,6 +119,7 @@ def test_equal_configurations_render_to_equal_bytes(config):
     assert render(turned) == render(config)
 
 
+@settings(deadline=None)  # how fast it is is no part of these tests
 @given(CONFIGS)
 def test_tritons_own_protobuf_reads_the_same_values(config):
     message = text_format.Parse(render(config), model_config_pb2.ModelConfig())
