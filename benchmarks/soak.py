@@ -5,7 +5,7 @@
 After a closed loop that finds the peak, requests come at random at a share of it; `--overload N` lets N times the
 peak come instead, most of which is refused. Writes ``soak.json`` and ``soak.svg`` to `--out`: the resident memory of
 the server and of each model's process over time, and how much it grows in an hour with its 95% interval. The first
-tenth of the time isn't taken for that: memory pools fill.
+quarter of the time isn't taken for that: memory pools fill.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Samples = Mapping[str, Sequence[tuple[float, float]]]
 
 INTERVAL_S = 2.0
-SETTLES = 0.1
+SETTLES = 0.25
 MB = 1_000_000
 LEAST_SAMPLES = 20
 
