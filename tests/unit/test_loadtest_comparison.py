@@ -123,13 +123,14 @@ def test_a_drift_is_told_from_noise():
     times = np.arange(0.0, 1200.0, 5.0)
     noise = np.random.default_rng(3).normal(0, 1, len(times))
     steady = trend("memory, MB", times, 500 + noise)
-    assert not steady.drifts
+    assert steady.verdict == "steady"
     assert steady.low <= 0 <= steady.high
     growing = trend("memory, MB", times, 500 + noise + times / 3600 * 60)
-    assert growing.drifts
+    assert growing.verdict == "grows"
     assert growing.low <= 60 <= growing.high
     # Sure to grow, but by less than a hundredth in the whole time.
-    assert not trend("memory, MB", times, 500 + times / 3600 * 6).drifts
+    assert trend("memory, MB", times, 500 + times / 3600 * 6).verdict == "steady"
+    assert trend("throughput, /s", times, 500 + noise - times / 3600 * 60).verdict == "falls"
 
 
 def test_only_long_runs_have_trends():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tritonpack.core.errors import StoreError
 from tritonpack.core.machine import Machine, this_machine
-from tritonpack.loadtest.charts import Series, compact, distribution_chart, line_chart, log_ticks, nice_ticks
+from tritonpack.loadtest.charts import Series, change, compact, distribution_chart, line_chart, log_ticks, nice_ticks
 from tritonpack.loadtest.driver import LoadPlan, LoadTest
 from tritonpack.loadtest.perf_files import level_from_files
 from tritonpack.loadtest.report import command_from_test, html_from_test, spread, write_report
@@ -208,6 +208,20 @@ def test_logarithmic_ticks():
 )
 def test_numbers_are_short(value, text):
     assert compact(value) == text
+
+
+def test_changes_have_a_sign():
+    assert [change(value) for value in (0.0, 12.34, -1250.0)] == ["+0", "+12.3", "-1,250"]
+
+
+def test_long_runs_say_whether_they_drift(test_result):
+    level = test_result.levels[0]
+    part = level.slices[0]
+    slices = tuple(replace(part, begin_s=6.0 * place, duration_s=6.0, answered=600 - 20 * place) for place in range(20))
+    page = html_from_test(replace(test_result, levels=(replace(level, slices=slices),)), TEXTS, MACHINE)
+    assert "<h2>Stability</h2>" in page
+    assert page.count("falls") == 1
+    assert page.count("steady") == 1
 
 
 def test_names_are_escaped():

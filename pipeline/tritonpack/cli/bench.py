@@ -177,6 +177,7 @@ def _progress(plan: LoadPlan) -> Iterator[Progress]:
 
 
 def _print_test(test: LoadTest, document: Mapping[str, Any]) -> None:
+    from tritonpack.loadtest.charts import change
     from tritonpack.loadtest.figures import axis_of_levels
 
     axis = axis_of_levels(test.levels)
@@ -192,9 +193,9 @@ def _print_test(test: LoadTest, document: Mapping[str, Any]) -> None:
             console.print(line, markup=False)
     for level in document["levels"]:
         for trend in level["trends"]:
-            interval = f"{trend['low']:+.3g} to {trend['high']:+.3g}"
-            verdict = "drifts" if trend["drifts"] else "steady"
-            console.print(f"{trend['figure']}: {trend['per_hour']:+.3g} an hour ({interval}): {verdict}", markup=False)
+            grows, low, high = (change(trend[name]) for name in ("per_hour", "low", "high"))
+            line = f"{trend['figure']}: {grows} an hour ({low} to {high}): {trend['verdict']}"
+            console.print(line, markup=False)
     if test.search:
         rate = f"{test.search.rate_per_s:.1f} requests/s" if test.search.rate_per_s else "no rate"
         console.print(f"{rate} inside {test.search.slo}, {len(test.search.steps)} measurements", markup=False)

@@ -180,6 +180,11 @@ def compact(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def change(value: float) -> str:
+    """As `compact`, always with a sign: +12.3, -1,250."""
+    return f"{'-' if value < 0 else '+'}{compact(abs(value))}"
+
+
 def _linear(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     return lambda value: start + (value - low) / (high - low) * (end - start)
 

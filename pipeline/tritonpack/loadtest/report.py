@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import StoreError
-from tritonpack.loadtest.charts import compact
+from tritonpack.loadtest.charts import change, compact
 from tritonpack.loadtest.comparison import FORMAT, compare, differences
 from tritonpack.loadtest.figures import axis_of_levels, figures_from_levels
 from tritonpack.loadtest.records import WINDOWS
@@ -133,7 +133,7 @@ def html_from_test(
     phrases = list(zip(axis.phrases, test.levels, strict=True))
     return page_from_template(
         _TEMPLATE,
-        filters={"ms": lambda microseconds: f"{microseconds / _US_PER_MS:,.1f}"},
+        filters={"ms": lambda microseconds: f"{microseconds / _US_PER_MS:,.1f}", "change": change},
         hint="pip install 'tritonpack[loadtest]'",
         test=test,
         texts=texts,

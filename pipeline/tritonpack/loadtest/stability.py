@@ -32,7 +32,8 @@ class Trend:
         per_hour: how much it grows in an hour.
         low: of the 95% interval of that.
         high: and its other end.
-        drifts: the interval leaves 0 out, and over the run the change is above 1% of the mean.
+        verdict: ``grows`` or ``falls`` if the interval leaves 0 out and the change over the run is above 1% of the
+            mean, else ``steady``.
     """
 
     figure: str
@@ -40,7 +41,7 @@ class Trend:
     per_hour: float
     low: float
     high: float
-    drifts: bool
+    verdict: str
 
 
 def trends_from_level(level: Level) -> tuple[Trend, ...]:
@@ -79,4 +80,5 @@ def trend(figure: str, times_s: Sequence[float], values: Sequence[float]) -> Tre
     mean = float(y.mean())
     change = abs(slope) * float(x[-1] - x[0])
     drifts = (low > 0 or high < 0) and change > _MATTERS * abs(mean)
-    return Trend(figure, round(mean, 4), round(slope, 4), round(low, 4), round(high, 4), drifts)
+    verdict = ("grows" if slope > 0 else "falls") if drifts else "steady"
+    return Trend(figure, round(mean, 4), round(slope, 4), round(low, 4), round(high, 4), verdict)
