@@ -9,6 +9,7 @@ with `--curve` or `--quick` nothing is written unless it is given). Takes about 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -40,6 +41,7 @@ _AXES = {
     "models": "models",
     "weights": "weights, MB",
 }
+_TERMINATED = 128 + signal.SIGTERM
 _WIDE = 160  # a table in a log isn't folded
 _SERVED = ("length", "batch", "concurrency")
 
@@ -171,6 +173,7 @@ def _versions() -> dict[str, str]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
 def main(repository: Path, model: str, names: tuple[str, ...], quick: bool, docs: Path | None, as_json: bool) -> None:
     """Measure how cost grows, and draw it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that servers are stopped then too
     chosen = [name for name in _NAMES if name in names] or list(_NAMES)
     plan = fitting(QUICK if quick else WHOLE, repository, model)
     try:
