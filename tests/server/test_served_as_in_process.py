@@ -87,7 +87,8 @@ def served(tmp_path_factory):
             targets={"cpu": {"engine": "onnxruntime", "precision": "fp32"}},
             calibration=None,
             serving={"max_batch": 16, "threads": 1},
-            gates={"min_speedup": None, "accuracy": {"dataset": dataset, "max_drop": 0.0}},
+            # The compiled graph rounds otherwise than the exported one.
+            gates={"min_speedup": None, "accuracy": {"dataset": dataset, "max_drop": 1e-4}},
         )
         recipes[name] = tritonpack.load_recipe(write_recipe(folder / f"{name}.yaml", document))
         tritonpack.build(recipes[name], repository=folder / "models", store=folder / "store")
