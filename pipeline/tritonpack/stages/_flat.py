@@ -108,13 +108,13 @@ def _read(node: Any) -> set[str]:
 
 
 def _hidden(graph: Any, values: Values) -> set[str]:
-    """Values with several numbers a token that come from a table, a product or a node that mixes tokens."""
+    """Values with several numbers a token that come from tables, products and nodes that mix tokens, and no mask."""
     found: set[str] = set()
     for node, form in zip(graph.node, values.forms, strict=True):
         if form is None:
             grids = {name: values.grid(name) for name in node.output}
             found.update(name for name, grid in grids.items() if grid is not None and grid.rest)
-        elif form.kind in {Kind.LOOKUP, Kind.PRODUCT} or any(node.input[at] in found for at in form.tokens):
+        elif form.kind in {Kind.LOOKUP, Kind.PRODUCT} or found.issuperset(node.input[at] for at in form.tokens):
             found.update(node.output)
     return found
 
