@@ -64,6 +64,18 @@ def expanded_places(make, x):
     return make.add("Add", [x, make.add("Gather", [make.weights(2, HIDDEN), types])])
 
 
+def places_of_two_readers(make, x):
+    """Looked up for each token, and read where rows are seen, padding and all."""
+    shape = make.add("Shape", ["ids"])
+    width = make.add("Gather", [shape, make.constant(1)])
+    places = make.add("Unsqueeze", [make.add("Range", [make.constant(0), width, make.constant(1)]), make.constant([0])])
+    spread = make.add("Expand", [places, shape])
+    looked_up = make.add("Add", [x, make.add("Gather", [make.weights(LENGTH, HIDDEN), spread])])
+    last = make.add("ReduceMax", [spread, make.constant([1])], keepdims=1)
+    column = make.add("Unsqueeze", [make.add("Cast", [last], to=TensorProto.FLOAT), make.constant([2])])
+    return make.add("Add", [looked_up, column])
+
+
 def counted_places(make, x):
     """As RoBERTa's positions: counted over the row, so made where all its tokens are seen."""
     counted = make.add("CumSum", ["mask", make.constant(1)])
@@ -143,6 +155,7 @@ OPERATORS = {
     "column": add_of_the_column,
     "expanded places": expanded_places,
     "counted places": counted_places,
+    "places of two readers": places_of_two_readers,
     "layer norm": lambda make, x: make.add("LayerNormalization", [x, make.weights(HIDDEN)], axis=2),
     "softmax": lambda make, x: make.add("Softmax", [x], axis=2),
     "root mean square": root_mean_square,

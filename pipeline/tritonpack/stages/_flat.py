@@ -54,8 +54,8 @@ def planned(graph: Any, values: Values) -> Plan:
     forms: list[Form | None] = []
     stays: list[bool] = []
     for node, form in zip(reversed(graph.node), reversed(values.forms), strict=True):
-        tokens = [] if form is None else [node.input[at] for at in form.tokens]
-        masked = not hidden.issuperset(tokens)
+        tokens = [] if form is None else _tokens(node, form)
+        masked = not tokens or not hidden.issuperset(tokens)
         wanted = form if _wanted(node, form, read, begun=begun, late=hidden - started, masked=masked) else None
         forms.append(wanted)
         gathered = wanted is not None and (not masked or len(node.output) > 1)
@@ -107,6 +107,11 @@ def _read(node: Any) -> set[str]:
     return set(node.input).union(*(names_read(inner) for inner in subgraphs(node)))
 
 
+def _tokens(node: Any, form: Form) -> list[str]:
+    """The inputs of a node that have an entry for each token."""
+    return [node.input[at] for at in form.tokens]
+
+
 def _hidden(graph: Any, values: Values) -> set[str]:
     """Values with several numbers a token that come from tables, products and nodes that mix tokens, and no mask."""
     found: set[str] = set()
@@ -114,7 +119,7 @@ def _hidden(graph: Any, values: Values) -> set[str]:
         if form is None:
             grids = {name: values.grid(name) for name in node.output}
             found.update(name for name, grid in grids.items() if grid is not None and grid.rest)
-        elif form.kind in {Kind.LOOKUP, Kind.PRODUCT} or found.issuperset(node.input[at] for at in form.tokens):
+        elif form.kind in {Kind.LOOKUP, Kind.PRODUCT} or (form.tokens and found.issuperset(_tokens(node, form))):
             found.update(node.output)
     return found
 
@@ -123,7 +128,7 @@ def _led(graph: Any, values: Values, origins: set[Kind]) -> set[str]:
     """Values that nodes of these kinds lead to, with token-wise nodes alone in between."""
     found: set[str] = set()
     for node, form in zip(graph.node, values.forms, strict=True):
-        if form is not None and (form.kind in origins or any(node.input[at] in found for at in form.tokens)):
+        if form is not None and (form.kind in origins or not found.isdisjoint(_tokens(node, form))):
             found.update(node.output)
     return found
 
@@ -143,7 +148,7 @@ def _wanted(node: Any, form: Form | None, read: set[str], *, begun: set[str], la
         return form is not None
     if form.kind is Kind.VIEW and not late.isdisjoint(node.input):
         return False
-    if form.kind is Kind.POINTWISE and not masked and not begun.isdisjoint(node.input[at] for at in form.tokens):
+    if form.kind is Kind.POINTWISE and not masked and not begun.isdisjoint(_tokens(node, form)):
         return True
     return not read.isdisjoint(node.output)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tritonpack.core.action import Facts
     from tritonpack.core.model import RaggedAxis
 
-VERSION = 4
+VERSION = 5
 
 
 def ragged_from_onnx(onnx_file: Path, *, axes: Sequence[RaggedAxis], out: Path, exported: Path | None = None) -> Facts:
