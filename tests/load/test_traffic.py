@@ -44,8 +44,9 @@ def test_both_generators_agree_at_low_load(url):
             continue
         ours += found[False].slices
         theirs += found[True].slices
-    # What else runs can only slow a slice of time down, so the quietest tenth of each is what to compare.
-    throughput = [np.percentile([part.answered / part.duration_s for part in slices], 90) for slices in (ours, theirs)]
+    # What else runs can only slow a slice of time down, so the quietest slices of each are what to compare. A single
+    # stall costs a slice more of its throughput than of its median.
+    throughput = [max(part.answered / part.duration_s for part in slices) for slices in (ours, theirs)]
     p50 = [np.percentile([part.quantiles_us[50] for part in slices], 10) for slices in (ours, theirs)]
     assert throughput[0] / throughput[1] == pytest.approx(1, abs=0.1), (throughput, p50)
     assert p50[0] / p50[1] == pytest.approx(1, abs=0.1), (throughput, p50)
