@@ -87,7 +87,7 @@ def remove(repository):
 
 OTHERS = {
     "an encoder on the GPU": lambda models: change(models / "tiny_encoder" / "config.pbtxt", "KIND_CPU", "KIND_GPU"),
-    "another engine": lambda models: change(models / "tiny_encoder" / "config.pbtxt", '"onnxruntime"', '"openvino"'),
+    "another engine": lambda models: change(models / "tiny_encoder" / "config.pbtxt", '"onnxruntime"', '"tensorflow"'),
     "code of another's": lambda models: change(models / "tiny_tokenizer" / "1" / "model.py", r"\A", "import os\n"),
     "no code": lambda models: (models / "tiny_tokenizer" / "1" / "model.py").unlink(),
     "a broken configuration": lambda models: change(models / "tiny_encoder" / "config.pbtxt", r"\A", "backend: ["),

@@ -168,7 +168,7 @@ def encoder_config(name: str, serving: Serving, encoder: Encoder) -> ModelConfig
     parameters = {f"row_mask.{axis.mask}": Parameter(",".join(axis.pads)) for axis in encoder.axes}
     if serving.threads is not None and not on_gpu:
         parameters["intra_op_thread_count"] = Parameter(str(serving.threads))
-    if serving.call_cost is not None and encoder.triton.get("backend") == "onnxruntime":
+    if serving.call_cost is not None and not on_gpu:
         parameters["call_cost"] = Parameter(f"{serving.call_cost:g}")
     # Zeros are padding to the mask, which leaves a row of one element.
     takes_one = all(axis.least == 1 for axis in encoder.axes)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"
 EXIT_TIMEOUT_S = 5
 CACHE_BYTES = 64 * 2**20
-BACKENDS = ("python", "onnxruntime", "pipeline")
+BACKENDS = ("python", "onnxruntime", "openvino", "pipeline")
 _CACHE_ENABLED = re.compile(r"response_cache\s*:?\s*\{[^}]*\benable\s*:\s*true")
 _COMMENT = re.compile(r"#[^\n]*")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BACKEND = "pipeline"
 _SHELL = Path(python_models.__file__).with_name("model.py")
-_ENCODER = "onnxruntime"
+_ENCODERS = frozenset({"onnxruntime", "openvino"})
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _pipeline(repository: Path, file: Path, config_name: str | None) -> Pipeline
         configs = [parse(one.read_text(encoding="utf-8")) for one in files if one is not None]
     except (ConfigurationError, UnicodeDecodeError):
         return None
-    encoders = [config for config in configs if config.backend == _ENCODER]
+    encoders = [config for config in configs if config.backend in _ENCODERS]
     if len(configs) < len(steps) or len(encoders) != 1 or not configs:
         return None
     if not all(_is_ours(repository, config) for config in configs):
@@ -118,7 +118,7 @@ def _is_ours(repository: Path, config: ModelConfig) -> bool:
     """Whether a step can run in another one's process: an encoder on the CPU, or a stage in the shell of the build."""
     if any(group.kind is InstanceKind.GPU for group in config.instance_group):
         return False
-    if config.backend == _ENCODER:
+    if config.backend in _ENCODERS:
         return True
     shells = sorted((repository / config.name).glob("[0-9]*/model.py"), key=lambda shell: int(shell.parent.name))
     return config.backend == "python" and bool(shells) and shells[-1].read_bytes() == _SHELL.read_bytes()

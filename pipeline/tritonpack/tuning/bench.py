@@ -74,7 +74,7 @@ class Bench:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
             raise UnsupportedError(
                 f"nothing of {self._recipe.name} can be built and served here: {reasons}",
-                hint="`tritonpack tune` measures targets that the embedded server runs: engine onnxruntime.",
+                hint="`tritonpack tune` measures what the embedded server runs: engines onnxruntime and openvino.",
             )
         return possible, left_out
 

@@ -1,11 +1,10 @@
-"""An ONNX Runtime session behind Triton's configuration, without Triton: arrays in, arrays out.
+"""An engine file behind Triton's configuration, without Triton: arrays in, arrays out.
 
 It serves as a model of its own (``model.py``) and as a step of a whole pipeline (``../pipeline``). The configuration
 is the one that the C++ backend reads, as JSON. Where that backend flattens a ragged batch into one call, this one
 runs the rows of all requests in the parts that cost the least. Parameters:
 
-    intra_op_thread_count, inter_op_thread_count   as in the C++ backend; 0 lets ONNX Runtime choose
-    session.*, optimization.*                      passed to the session, e.g. session.intra_op.allow_spinning
+    intra_op_thread_count, session.*, ...          what the library is told (``sessions.py``)
     row_mask.<input>                               inputs by name, separated by commas: where <input> is zero at the
                                                    end of a row, they are padding
     call_cost, grid_cost, square_cost              what a call costs, what a cell of its padded rows costs, and what
@@ -21,9 +20,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from costs import Costs, fitted_costs, parts_from_lengths
 from ragged import batch_input_value, join_rows, kept_lengths
+from sessions import SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Row = dict[str, Array]
 
-_SPIN_US = "20"
 _ROW_MASK = "row_mask."
 _TYPES = {
     "TYPE_BOOL": np.bool_,
@@ -62,13 +60,13 @@ class Encoder:
             folder: the version's folder.
 
         Raises:
-            ValueError: there is no engine file or ONNX Runtime can't read it, or a parameter isn't what it should be.
+            ValueError: there is no engine file or it can't be read, or a parameter isn't what it should be.
         """
         parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         file = folder / (config.get("default_model_filename") or "model.onnx")
         if not file.is_file():
             raise ValueError(f"there is no engine file {file}")
-        self.session = _session(file, parameters)
+        self._session = SESSIONS[config["backend"]](file, parameters)
         self.inputs = [entry["name"] for entry in config["input"]]
         self.ragged = {entry["name"] for entry in config["input"] if entry.get("allow_ragged_batch")}
         self.outputs: list[str] = [entry["name"] for entry in config["output"]]
@@ -199,13 +197,14 @@ class Encoder:
 
         A failure belongs to the requests of this call alone, so it's carried to them as text.
         """
+        library = self._session.library
         try:
-            outputs: list[Array] = self.session.run(self.outputs, feeds)
-        except Exception as error:  # noqa: BLE001 - whatever ONNX Runtime raises is the requests' answer
-            return f"ONNX Runtime: {error}"
+            outputs = self._session.run(self.outputs, feeds)
+        except Exception as error:  # noqa: BLE001 - whatever the library raises is the requests' answer
+            return f"{library}: {error}"
         for name, output in zip(self.outputs, outputs, strict=True):
             if self.batches and (not output.ndim or output.shape[0] != rows):
-                return f"ONNX Runtime: output '{name}' has shape {list(output.shape)} for a batch of {rows} rows"
+                return f"{library}: output '{name}' has shape {list(output.shape)} for a batch of {rows} rows"
         return outputs
 
     def _joined(self, pieces: list[list[Array] | str]) -> Row | str:
@@ -240,31 +239,6 @@ class Encoder:
             dims = [max(int(size), 1) for size in entry["dims"]]
             rows[name] = [make(length if name in self.ragged else (1, *dims), dtype) for length in lengths]
         return rows
-
-
-def _session(file: Path, parameters: dict[str, str]) -> Any:
-    options = session_options(parameters)
-    try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ValueError(f"ONNX Runtime can't open {file}: {error}") from error
-
-
-def session_options(parameters: dict[str, str]) -> Any:
-    """Make the session's options.
-
-    A thread that waits for the next operator spins for a moment, since waking it costs as much as a small
-    operator; it spins no longer, since it would take the core from the server and the other stubs.
-    """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
-    options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
-    entries = {"session.intra_op.spin_duration_us": _SPIN_US}
-    entries |= {name: value for name, value in parameters.items() if name.startswith(("session.", "optimization."))}
-    for name, value in entries.items():
-        options.add_session_config_entry(name, value)
-    return options
 
 
 def _whole(parts: list[Array], outputs: list[list[Array] | str], rows: int) -> list[Array] | None:

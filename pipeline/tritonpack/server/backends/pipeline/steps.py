@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "onnxruntime"))
 
 from doorbell import doorbell_for
 from encoder import Encoder
+from sessions import SESSIONS
 
 __all__ = ["Failure", "Step", "doorbell_for"]
 
@@ -77,7 +78,7 @@ class Step:
             raise ValueError(f"{description['file']} has changed since the server started; start it again")
         version = _version(folder, config)
         self.encoder: Encoder | None = None
-        if config["backend"] == "onnxruntime":
+        if config["backend"] in SESSIONS:
             self.encoder = Encoder(config, version)
         else:
             parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
