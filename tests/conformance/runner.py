@@ -66,7 +66,9 @@ class Runner:
         return [results[cell.name] for cell in cells]
 
     def _server(self, stack: ExitStack) -> triton.InferenceServerClient:
-        server = stack.enter_context(start(ServerOptions(self.work / "repository", *free_ports(), models=())))
+        # Cells are loaded as they are built: a view of the repository, as one process needs it, wouldn't show them.
+        options = ServerOptions(self.work / "repository", *free_ports(), models=(), one_process=False)
+        server = stack.enter_context(start(options))
         return stack.enter_context(triton.InferenceServerClient(server.grpc_url))
 
 
