@@ -59,9 +59,10 @@ class Results:
         """How many times a peer's figure a side's is."""
         return self.ratio((side, workload, load, figure), (peer, workload, load, figure))
 
-    def best_peer(self, workload: str, load: str) -> str | None:
-        """The peer with the greatest throughput."""
-        found = {name: value for name in self.peers if (value := self.figure(name, workload, load))}
+    def best_peer(self, workload: str, load: str, *, is_fp32: bool = False) -> str | None:
+        """The peer with the greatest throughput, of those in FP32 if asked so."""
+        peers = [name for name in self.peers if self.sides[name].get("is_fp32", True) or not is_fp32]
+        found = {name: value for name in peers if (value := self.figure(name, workload, load))}
         return max(found, key=found.__getitem__) if found else None
 
     def round_count(self) -> int:

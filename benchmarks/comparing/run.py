@@ -101,7 +101,7 @@ class Benchmark:
 
     def _install(self, name: str, peer: Peer, environments: Environments) -> Environment | None:
         self._report(f"environment of {peer.title}")
-        self._of(name).update(title=peer.title, settings=peer.settings)
+        self._of(name).update(title=peer.title, settings=peer.settings, is_fp32=peer.is_fp32)
         try:
             found = environments.ensure(peer)
         except (InstallError, OSError) as error:

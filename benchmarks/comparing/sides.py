@@ -40,6 +40,8 @@ _PROBE_S = 0.1
 _AT_ONCE = 8
 _VARIABLES = {
     "OMP_NUM_THREADS": str(THREADS),
+    # torch's threads would spin while they wait, and take the cores from the server's own process.
+    "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
     "PYTHONPATH": str(Path(__file__).parents[1]),
@@ -100,14 +102,21 @@ class Ours:
         name: in the results.
         repository: the model repository.
         model: the ensemble that it serves, alone.
+        config_name: the target; None for each model's own configuration.
+        one_process: whether the ensemble's steps run in one process.
     """
 
-    def __init__(self, name: str, repository: Path, model: str) -> None:
+    def __init__(
+        self, name: str, repository: Path, model: str, *, config_name: str | None = None, one_process: bool = True
+    ) -> None:
         self.name, self.model = name, model
         self._requests: dict[str, list[bytes]] = {}
         begin = time.perf_counter()
         grpc_port, http_port, metrics_port = free_ports()
-        self.server = start(ServerOptions(repository, grpc_port, http_port, metrics_port, models=(model,)))
+        options = ServerOptions(
+            repository, grpc_port, http_port, metrics_port, config_name, models=(model,), one_process=one_process
+        )
+        self.server = start(options)
         self.ready_s = time.perf_counter() - begin
         self.tree = Tree(self.server.state.pid)
 

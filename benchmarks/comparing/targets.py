@@ -60,7 +60,6 @@ def single(results: Results, side: str, workload: str) -> float | None:
 
 def targets(results: Results) -> list[Target]:
     """All of them."""
-    best, first = results.best_peer("mixed", "closed:32"), results.best_peer("mixed", "closed:1")
     found = [
         Target(f"{workload}, at saturation: share of the limit", 0.95, saturation(results, INT8, workload))
         for workload in ("short", "mixed")
@@ -69,27 +68,24 @@ def targets(results: Results) -> list[Target]:
         Target(f"{workload}, one at a time: p50, times the limit's", 1.2, single(results, INT8, workload), most=True)
         for workload in ("short", "mixed")
     ]
-    if best and first:
-        drop = _spearman(results, best) - _spearman(results, INT8)
+    many, one = _SATURATED[0], "closed:1"
+    if best := results.best_peer("mixed", many):
+        drop = 100 * (_spearman(results, best) - _spearman(results, INT8))
+        p99 = results.against(INT8, best, "mixed", many, "p99_ms")
         found += [
-            Target(
-                "mixed, 32 at once: times the best peer, INT8", 4.5, results.against(INT8, best, "mixed", _SATURATED[0])
-            ),
-            Target("Spearman below that peer's, in points", 0.5, 100 * drop, most=True),
-            Target("the same, FP32 on both sides", 2.5, results.against(FP32, best, "mixed", _SATURATED[0])),
-            Target(
-                "mixed, 32 at once: p99, times that peer's",
-                0.25,
-                results.against(INT8, best, "mixed", _SATURATED[0], "p99_ms"),
-                most=True,
-            ),
-            Target(
-                "mixed, one at a time: times the peer that is best at it",
-                1.0,
-                results.against(INT8, first, "mixed", "closed:1"),
-            ),
-            Target("the same, FP32 on both sides", 1.0, results.against(FP32, first, "mixed", "closed:1")),
+            Target("mixed, 32 at once, INT8: times the best peer", 4.5, results.against(INT8, best, "mixed", many)),
+            Target("mixed, 32 at once, INT8: p99, times that peer's", 0.25, p99, most=True),
+            Target("Spearman below that peer's, in points", 0.5, drop, most=True),
         ]
+    if best := results.best_peer("mixed", many, is_fp32=True):
+        value = results.against(FP32, best, "mixed", many)
+        found += [Target("mixed, 32 at once, FP32: times the best peer in FP32", 2.5, value)]
+    if best := results.best_peer("mixed", one):
+        value = results.against(INT8, best, "mixed", one)
+        found += [Target("mixed, one at a time, INT8: times the peer that is best at it", 1.0, value)]
+    if best := results.best_peer("mixed", one, is_fp32=True):
+        value = results.against(FP32, best, "mixed", one)
+        found += [Target("mixed, one at a time, FP32: times the best of those in FP32", 1.0, value)]
     ready = results.sides.get(INT8, {}).get("ready_s")
     return [*found, Target("from start to ready, seconds", 6.0, ready, most=True)]
 

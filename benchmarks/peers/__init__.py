@@ -62,6 +62,7 @@ class Peer:
         prepare: done once, after the installation.
         variables: of its environment, beside the common ones.
         alone: it dislikes being stopped while another is measured.
+        is_fp32: else it serves the weights in fewer bits.
     """
 
     title: str
@@ -75,6 +76,7 @@ class Peer:
     prepare: Callable[[Place], None] = lambda _: None
     variables: dict[str, str] = field(default_factory=dict)
     alone: bool = False
+    is_fp32: bool = True
 
     @property
     def lock(self) -> Path:

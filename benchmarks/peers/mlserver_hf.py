@@ -53,7 +53,7 @@ PEER = Peer(
     "has to average them",
     path=f"/v2/models/{MODEL}/infer",
     body=_body,
-    vector=lambda answer: json.loads(answer["outputs"][0]["data"][0])[0],
+    vector=lambda answer: json.loads(answer["outputs"][0]["data"][0]),
     command=_command,
     prepare=_write_settings,
 )
