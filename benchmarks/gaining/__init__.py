@@ -1,0 +1,1 @@
+"""What each change to the serving path gains."""
