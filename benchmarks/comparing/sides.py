@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tritonpack.loadtest.traffic import Load
 
 HOST = "127.0.0.1"
-WARM_UP_S, TIMEOUT_S = 0.7, 20.0
+WARM_UP_S, TIMEOUT_S = 0.5, 20.0
 _READY_TIMEOUT_S = 180.0
 _PROBE_S = 0.1
 _AT_ONCE = 8
