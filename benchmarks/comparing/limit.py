@@ -45,26 +45,22 @@ class Limit:
         self.tokenizer = Tokenizer.from_file(str(_latest_version(repository / tokenizer.name) / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(int(tokenizer.parameters["max_length"].string_value))
-        self._sizes: dict[tuple[str, ...], int] = {}
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors ``(texts, width)`` of one call."""
         return self._encode(self._ids(texts))
 
     def throughput(self, texts: Sequence[str]) -> tuple[float, int]:
-        """Texts a second, sorted by length, in batches of the size that was best when these texts were first given.
+        """Texts a second, sorted by length, in batches of the size that is best now.
 
         Returns:
             Texts a second, and the size.
         """
-        key = tuple(texts)
         ordered = sorted(texts, key=lambda text: len(self.tokenizer.encode(text)))
-        if key not in self._sizes:
-            self._run(ordered, BATCHES[0])
-            seconds = {size: _seconds_of(partial(self._run, ordered, size)) for size in BATCHES}
-            self._sizes[key] = min(seconds, key=seconds.__getitem__)
-        size = self._sizes[key]
-        return len(texts) / _seconds_of(partial(self._run, ordered, size)), size
+        self._run(ordered[-BATCHES[-1] :], BATCHES[-1])
+        seconds = {size: _seconds_of(partial(self._run, ordered, size)) for size in BATCHES}
+        best = min(seconds, key=seconds.__getitem__)
+        return len(texts) / seconds[best], best
 
     def single_ms(self, texts: Sequence[str]) -> dict[str, float]:
         """Milliseconds of one text: median and 99th percentile of the whole, medians of its two parts."""

@@ -57,7 +57,10 @@ def profile(side: Ours, workload: Workload, concurrency: int) -> dict[str, float
         "queue_ms": queue_us / 1000,
         "compute_ms": compute_us / 1000,
         "around_ms": (level.latency.mean_us - queue_us - compute_us) / 1000,
-        **{f"{step}_ms": 1000 * seconds / max(answered.rows, 1) for step, seconds in steps.items()},
+        **{
+            f"{step.removeprefix(side.model + '_')}_ms": 1000 * seconds / max(answered.rows, 1)
+            for step, seconds in steps.items()
+        },
         "rows": rows / max(calls, 1),
         "padding": 1 - elements / cells if cells else 0.0,
     }
