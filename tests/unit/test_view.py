@@ -52,7 +52,7 @@ def test_the_ensembles_face_and_the_encoders_queue(repository):
     assert config.dynamic_batching == encoder.dynamic_batching
     assert config.dynamic_batching.max_queue_delay_microseconds == 5000
     assert [(group.count, group.kind) for group in config.instance_group] == [(3, InstanceKind.CPU)]
-    assert [list(warmup.inputs) for warmup in config.model_warmup] == [["text"]]
+    assert config.model_warmup == ()  # an answer may refuse a row of nothing; the backend warms up its steps
 
 
 def test_rows_of_any_length_join_as_in_the_first_step(repository):

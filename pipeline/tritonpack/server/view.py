@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tritonpack.core.errors import ConfigurationError
 from tritonpack.repository import python_models
-from tritonpack.repository.config import InstanceKind, ModelWarmup
+from tritonpack.repository.config import InstanceKind
 from tritonpack.repository.pbtxt import parse, render
 from tritonpack.server.options import config_file
 
@@ -136,7 +136,11 @@ def _description(repository: Path, step: EnsembleStep, config: ModelConfig, file
 
 
 def _joined(ensemble: ModelConfig, step: EnsembleStep, first: ModelConfig, encoder: ModelConfig) -> ModelConfig:
-    """The ensemble's face, the first step's rows and warm-up, the encoder's queue and instances."""
+    """The ensemble's face, the first step's rows, the encoder's queue and instances.
+
+    Triton would take a refused warm-up for a model that can't be served, and an answer may be refused to a row of
+    nothing; so the backend itself warms the steps up.
+    """
     ragged = {step.input_map[one.name] for one in first.input if one.allow_ragged_batch}
     return replace(
         ensemble,
@@ -146,9 +150,4 @@ def _joined(ensemble: ModelConfig, step: EnsembleStep, first: ModelConfig, encod
         input=tuple(replace(one, allow_ragged_batch=one.name in ragged) for one in ensemble.input),
         instance_group=encoder.instance_group,
         dynamic_batching=encoder.dynamic_batching,
-        model_warmup=tuple(_renamed(warmup, step.input_map) for warmup in first.model_warmup),
     )
-
-
-def _renamed(warmup: ModelWarmup, names: Mapping[str, str]) -> ModelWarmup:
-    return replace(warmup, inputs={names[name]: value for name, value in warmup.inputs.items()})

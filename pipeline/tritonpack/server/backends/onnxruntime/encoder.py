@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Row = dict[str, Array]
 
 _ROW_MASK = "row_mask."
-_TYPES = {
+TYPES = {
     "TYPE_BOOL": np.bool_,
     "TYPE_INT8": np.int8,
     "TYPE_INT32": np.int32,
@@ -234,7 +234,7 @@ class Encoder:
         """Rows of zeros, none of them padding, of an even share of these lengths along each axis."""
         rows: dict[str, list[Array]] = {}
         for entry in config["input"]:
-            name, dtype = entry["name"], _TYPES[entry["data_type"]]
+            name, dtype = entry["name"], TYPES[entry["data_type"]]
             make = np.ones if name in self.masked else np.zeros
             dims = [max(int(size), 1) for size in entry["dims"]]
             rows[name] = [make(length if name in self.ragged else (1, *dims), dtype) for length in lengths]
@@ -260,4 +260,4 @@ def _whole(parts: list[Array], outputs: list[list[Array] | str], rows: int) -> l
 
 
 def _batch_input(entry: dict[str, Any]) -> tuple[str, str, str, Any]:
-    return entry["kind"], entry["source_input"][0], entry["target_name"][0], _TYPES[entry["data_type"]]
+    return entry["kind"], entry["source_input"][0], entry["target_name"][0], TYPES[entry["data_type"]]

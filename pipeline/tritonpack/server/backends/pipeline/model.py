@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from metrics import Counters
-from steps import Failure, Step, doorbell_for
+from steps import Failure, Step, doorbell_for, warm_up
 
 
 class TritonPythonModel:
@@ -43,6 +43,7 @@ class TritonPythonModel:
             self.steps.append(step)
             if step.encoder is not None and step.encoder.costs is not None:
                 pb_utils.Logger.log_info(f"{step.name}: rows are cut into parts by {step.encoder.costs}")
+        warm_up(self.steps)
         self.counters = Counters(args["model_name"], self.steps)
 
     def finalize(self) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 # Before a stage's import, which reads it: threads of the tokenizer would take the encoder's cores.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -21,15 +23,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "onnxruntime"))
 
 from doorbell import doorbell_for
-from encoder import Encoder
+from encoder import TYPES, Encoder
 from sessions import SESSIONS
 
-__all__ = ["Failure", "Step", "doorbell_for"]
+__all__ = ["Failure", "Step", "doorbell_for", "warm_up"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     State = dict[str, np.ndarray[Any, Any]]
 
@@ -53,6 +53,7 @@ class Step:
         name: the model's.
         seconds: how long it has worked since the start.
         notices: what it has to tell whoever reads the log, taken away by the reader.
+        warm_ups: requests that warm it up, as its configuration has them.
     """
 
     def __init__(self, description: dict[str, Any], models: Path) -> None:
@@ -76,6 +77,7 @@ class Step:
         text = (folder / description["file"]).read_bytes()
         if hashlib.sha256(text).hexdigest() != description["sha256"]:
             raise ValueError(f"{description['file']} has changed since the server started; start it again")
+        self.warm_ups: list[dict[str, Any]] = config.get("model_warmup", [])
         version = _version(folder, config)
         self.encoder: Encoder | None = None
         if config["backend"] in SESSIONS:
@@ -111,6 +113,25 @@ class Step:
         self.notices += self.stage.notices
         self.stage.notices.clear()
         return answers
+
+
+def warm_up(steps: Sequence[Step]) -> None:
+    """Take what would warm up the first step through all of them; that a later one refuses it is no failure."""
+    first = steps[0]
+    for warm_up in first.warm_ups:
+        states: list[State | Failure] = [
+            {first.inputs[name]: _zeros(given) for name, given in warm_up["inputs"].items()},
+        ]
+        for step in steps:
+            states = step.run(states)
+
+
+def _zeros(given: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """A row of zeros, or of empty strings."""
+    shape = (1, *given["dims"])
+    if given["data_type"] == "TYPE_STRING":
+        return np.full(shape, b"", np.object_)
+    return np.zeros(shape, TYPES[given["data_type"]])
 
 
 def _version(folder: Path, config: dict[str, Any]) -> Path:
