@@ -48,7 +48,7 @@ test-docker: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/build.py --rounds 2 --write docs
 	$(BIN)/python benchmarks/performance.py --rounds 3 --write docs
-	$(BIN)/python benchmarks/serving.py --write docs
+	$(BIN)/python benchmarks/serving.py --minutes 22 --write docs
 	$(BIN)/python scripts/write_figures.py
 
 growth: $(READY)
