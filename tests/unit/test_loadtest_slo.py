@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tritonpack.core.errors import ConfigurationError
@@ -63,6 +63,7 @@ def queue(capacity, service_us):
 
 @settings(deadline=None)
 @given(st.floats(5, 5000), st.floats(1000, 20_000), st.floats(0.05, 30))
+@example(5.0, 18751.0, 1.0)  # just above the least rate
 def test_the_highest_rate_is_found_from_anywhere(capacity, service_us, start):
     right = capacity * (1 - service_us / LIMIT.limit_us)
     search = highest_rate(queue(capacity, service_us), LIMIT, start * capacity)

@@ -171,8 +171,8 @@ def _bracket(trials: _Trials, start_per_s: float) -> tuple[float, float]:
                 return rate, doubled
             rate = doubled
         return rate, rate
-    while rate / 2 >= _LEAST_PER_S:
-        failed, rate = rate, _rounded(rate / 2)
+    while rate > _LEAST_PER_S:
+        failed, rate = rate, max(_rounded(rate / 2), _LEAST_PER_S)
         if trials.holds(rate):
             return rate, failed
     return 0.0, 0.0
