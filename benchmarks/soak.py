@@ -154,11 +154,11 @@ def main(
         print(json.dumps({name: value for name, value in document.items() if name != "samples"}, indent=1))
         return
     table = Table(title=f"{model}: {minutes:g} minutes at {level.offered_per_s:.0f}/s, peak {peak:.0f}/s", box=None)
-    for column in ("process", "mean MB", "MB an hour", "95% interval", "grows"):
+    for column in ("process", "mean MB", "MB an hour", "95% interval", "memory"):
         table.add_column(column, justify="left" if column == "process" else "right")
     for name, line in trends.items():
         interval = f"{line.low:+.2f} to {line.high:+.2f}"
-        table.add_row(name, f"{line.mean:.1f}", f"{line.per_hour:+.2f}", interval, "yes" if line.drifts else "no")
+        table.add_row(name, f"{line.mean:.1f}", f"{line.per_hour:+.2f}", interval, line.verdict)
     Console().print(table)
     print(f"answered {level.throughput_per_s:.0f}/s, failures {[(f.status, f.count) for f in level.failures]}; {out}")
 

@@ -110,7 +110,7 @@ def start(options: ServerOptions, progress: Callable[[str], None] | None = None)
     runtime = ensure_runtime(progress)
     served = _served(options, models)
     models = models if served.models is None else list(served.models)
-    report(f"loading {len(models)} models from {options.repository}")
+    report(f"loading {len(models)} model{'' if len(models) == 1 else 's'} from {options.repository}")
     state = _spawn(options, served, runtime)
     write_state(state)
     try:
