@@ -140,7 +140,7 @@ def measured_forms(forms: Iterable[Form], rows: Rows, rounds: int) -> list[dict[
         For each form its names, its figures by round, and ``cosine``, the mean to the first form's vectors.
     """
     every = list(forms)
-    reference = every[0].vectors(rows[:RANDOM])
+    reference = _unit(every[0].vectors(rows[:RANDOM]))
     for _ in range(rounds):
         for form in every:
             form.measure(rows)
@@ -149,11 +149,17 @@ def measured_forms(forms: Iterable[Form], rows: Rows, rounds: int) -> list[dict[
             "name": form.name,
             "group": form.group,
             "batch": form.size,
-            "cosine": float(np.mean(np.sum(form.vectors(rows[:RANDOM]) * reference, axis=1))),
+            "cosine": float(np.mean(np.sum(_unit(form.vectors(rows[:RANDOM])) * reference, axis=1))),
             **form.figures,
         }
         for form in every
     ]
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of length one also where a precision leaves them a little longer."""
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def _lengths(rows: Rows) -> NDArray[np.int64]:
