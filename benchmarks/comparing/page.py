@@ -37,8 +37,8 @@ process of its own, which counts an answer's bytes and decodes none; it shares t
   counted once. *ready*: from the start of the process to the first answer, packages already compiled to bytecode.
 - *cosine*: mean over 50 news documents (Lee) to FP32 PyTorch's vectors, asked eight at once; *Spearman*: of the
   cosines of 1,225 pairs of them and people's ratings.
-- Threads: two for torch and for ONNX Runtime everywhere, and torch's don't spin (`OMP_WAIT_POLICY=PASSIVE`), which
-  is faster for servers that need the cores beside; each peer's own batching on, where it has any that works.
+- Threads: two for torch and for ONNX Runtime everywhere, and torch's don't spin (`OMP_WAIT_POLICY=PASSIVE`); each
+  peer's own batching on, where it has any that works.
 """
 
 

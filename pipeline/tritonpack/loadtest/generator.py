@@ -23,7 +23,7 @@ import time
 from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 import numpy as np
 
@@ -45,18 +45,32 @@ _END_ALLOWANCE_S = 20.0
 _ERROR_LINES = 6
 
 
+class Settings(TypedDict, total=False):
+    """How a load is sent.
+
+    Attributes:
+        warm_up_s: the same load before, unmeasured.
+        timeout_s: deadline of a request; what isn't answered then counts as DEADLINE_EXCEEDED.
+        processes: that send; one sends some thousand requests a second (`Level.client_cpu` says how busy it was).
+        seed: of Poisson's distances.
+        method: the full name of a unary gRPC method.
+        progress: called several times a second with the seconds since the measurement began.
+    """
+
+    warm_up_s: float
+    timeout_s: float
+    processes: int
+    seed: int
+    method: str
+    progress: Callable[[float], None] | None
+
+
 def generate(
     url: str,
     requests: Sequence[bytes],
     load: Load,
     duration_s: float,
-    *,
-    warm_up_s: float = 1.0,
-    timeout_s: float = 30.0,
-    processes: int = 1,
-    seed: int = 20,
-    method: str = METHOD,
-    progress: Callable[[float], None] | None = None,
+    **settings: Unpack[Settings],
 ) -> Level:
     """Load a gRPC server and say how it did.
 
@@ -66,12 +80,7 @@ def generate(
         load: `Closed` for requests in flight, `Arrivals` for a rate.
         duration_s: how long is measured. Answers inside it count for the throughput; latencies are those of the
             answers inside it (closed loop), or of all requests due in it, which are waited for (open loop).
-        warm_up_s: the same load before, unmeasured.
-        timeout_s: deadline of a request; what isn't answered then counts as DEADLINE_EXCEEDED.
-        processes: that send; one sends some thousand requests a second (`Level.client_cpu` says how busy it was).
-        seed: of Poisson's distances.
-        method: the full name of a unary gRPC method.
-        progress: called several times a second with the seconds since the measurement began.
+        settings: as `Settings` says.
 
     Returns:
         Throughput, latency, failures by status, slices of time. Queue and compute are 0: only the server's
@@ -81,11 +90,7 @@ def generate(
         ConfigurationError: there is nothing to send, or an argument makes no sense.
         LoadTestError: nobody answers at ``url``, or no request was answered with success.
     """
-    records = record(
-        url, requests, load, duration_s, warm_up_s=warm_up_s, timeout_s=timeout_s, processes=processes, seed=seed,
-        method=method, progress=progress,
-    )  # fmt: skip
-    return level_from_records(records, load)
+    return level_from_records(record(url, requests, load, duration_s, **settings), load)
 
 
 def record(

@@ -118,9 +118,9 @@ class Step:
 def warm_up(steps: Sequence[Step]) -> None:
     """Take what would warm up the first step through all of them; that a later one refuses it is no failure."""
     first = steps[0]
-    for warm_up in first.warm_ups:
+    for request in first.warm_ups:
         states: list[State | Failure] = [
-            {first.inputs[name]: _zeros(given) for name, given in warm_up["inputs"].items()},
+            {first.inputs[name]: _zeros(given) for name, given in request["inputs"].items()}
         ]
         for step in steps:
             states = step.run(states)
