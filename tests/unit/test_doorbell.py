@@ -93,8 +93,8 @@ def test_there_is_no_bell_where_a_ring_would_be_executed_or_lead_nowhere(monkeyp
 def test_the_end_of_a_batch_is_rung_for(monkeypatch, endpoint):
     monkeypatch.setenv(doorbell_module.PORT_VARIABLE, str(endpoint.getsockname()[1]))
     bell = doorbell_for(batching(POLICY))
-    bell.began()
-    bell.ended()
+    with bell:
+        pass
     connection, _ = endpoint.accept()
     with connection:
         assert connection.recv(65536) == ring_request(CONFIG)
@@ -116,12 +116,37 @@ def test_it_rings_until_it_is_heard(endpoint, bell):
         connection.close()
 
 
-def test_it_does_not_ring_when_a_batch_follows(bell, monkeypatch):
-    rung = []
-    monkeypatch.setattr(bell, "_ring", lambda: rung.append("ring"))
-    monkeypatch.setattr(doorbell_module.time, "sleep", lambda _: bell.began())
+def test_it_rings_only_after_a_whole_pause_without_a_batch(bell, monkeypatch):
+    during = [bell.__enter__, lambda: None, bell.__exit__, bell.__enter__, bell.__exit__]
+    pauses = iter(during)
+    before_ring = []
+    monkeypatch.setattr(doorbell_module.time, "sleep", lambda _: next(pauses, lambda: None)())
+    monkeypatch.setattr(bell, "_ring", lambda: before_ring.append(next(pauses, None)))
     bell._ring_until_heard()
-    assert rung == []
+    assert before_ring
+    assert set(before_ring) == {None}
+
+
+def test_a_batch_of_which_the_bell_has_not_heard_keeps_it_awake(endpoint, monkeypatch):
+    """It ends between the last look and the bell's going to sleep."""
+    bells = []
+    watched = threading.Semaphore(0)
+
+    def watch(bell):
+        bells.append(bell)
+        watched.release()
+        if len(bells) == 1:
+            with bell:
+                return bell._moves - 1
+        return bell._moves
+
+    monkeypatch.setattr(Doorbell, "_ring_until_heard", watch)
+    bell = Doorbell(b"ring", endpoint.getsockname()[1])
+    with bell:
+        pass
+    assert watched.acquire(timeout=10)
+    assert watched.acquire(timeout=10)
+    bell.close()
 
 
 def test_nobody_at_the_endpoint_is_no_error(endpoint, bell):

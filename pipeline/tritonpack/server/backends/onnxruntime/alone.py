@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,8 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer the requests that the dynamic batcher joined, in their order."""
-        if self.doorbell is None:
+        with self.doorbell or nullcontext():
             return self._answered(requests)
-        self.doorbell.began()
-        answers = self._answered(requests)
-        self.doorbell.ended()
-        return answers
 
     def finalize(self) -> None:
         """Leave no connection to the server."""

@@ -8,7 +8,8 @@ request, so an overloaded server would run one batch in half a second.
 So whoever has executed a batch rings if no other one follows soon: a request of the first priority, whose queue has
 room while the others are full, that may wait for one microsecond. Triton takes it, wakes the batcher and refuses it
 as too old before anything runs. It is rung again, after longer and longer pauses, until a batch comes or a refusal
-shows that the batcher was awake and had nothing to do.
+shows that the batcher was awake and had nothing to do. The bell looks by its own clock: being told of each batch
+would cost each batch the waking of a thread.
 
 Source: https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_batch_scheduler.cc (`Enqueue`,
 `WaitForPayloadSlotAvailable`) and ``src/rate_limiter.cc`` (`DequeuePayload`).
@@ -25,8 +26,8 @@ import time
 from typing import Any
 
 PORT_VARIABLE = "TRITONPACK_HTTP_PORT"
-# A client that asks again at once comes before the first ring.
-_FIRST_S = 0.001
+# A client that asks again at once comes between two looks.
+_FIRST_S = 0.002
 _GROWTH = 1.5
 _LAST_S = 0.3
 _TIMEOUT_S = 1.0
@@ -35,7 +36,7 @@ _TYPE_BYTES = {"BOOL": 1, "INT8": 1, "INT32": 4, "INT64": 8, "FP16": 2, "FP32": 
 
 
 class Doorbell:
-    """Rings for one instance of a model, from a thread of its own."""
+    """Rings for one instance of a model, from a thread of its own; a batch is executed inside ``with``."""
 
     def __init__(self, request: bytes, port: int) -> None:
         """Start the thread.
@@ -46,44 +47,58 @@ class Doorbell:
         """
         self._request = request
         self._port = port
-        self._batches = 0
-        self._ended = threading.Event()
+        # Beginnings and ends of batches: odd while one is executed.
+        self._moves = 0
+        self._asleep = True
+        self._awake = threading.Event()
         self._unanswered: list[socket.socket] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def began(self) -> None:
+    def __enter__(self) -> None:
         """A batch came: there is nothing to ring for."""
-        self._batches += 1
+        self._moves += 1
 
-    def ended(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """A batch was executed."""
-        self._ended.set()
+        self._moves += 1
+        if self._asleep:
+            self._awake.set()
 
     def close(self) -> None:
         """End the thread and its connections."""
         self._closed = True
-        self._ended.set()
+        self._awake.set()
         self._thread.join()
         for connection in self._unanswered:
             connection.close()
 
     def _run(self) -> None:
+        heard = 0
         while not self._closed:
-            self._ended.wait()
-            self._ended.clear()
-            self._ring_until_heard()
+            self._asleep = True
+            # A batch that ended before the line above has woken nobody.
+            if self._moves == heard:
+                self._awake.wait()
+            self._asleep = False
+            self._awake.clear()
+            heard = self._ring_until_heard()
 
-    def _ring_until_heard(self) -> None:
-        batches, pause_s = self._batches, _FIRST_S
+    def _ring_until_heard(self) -> int:
+        """Look every now and then until no batch follows, and that for a reason; return the moves until then."""
         self._take_answers()
+        moves, pause_s = self._moves, _FIRST_S
         while pause_s < _LAST_S and not self._closed:
             time.sleep(pause_s)
-            if self._batches != batches or self._take_answers():
-                return
+            if self._moves % 2 or self._moves != moves:
+                moves, pause_s = self._moves, _FIRST_S
+                continue
+            if self._take_answers():
+                break
             self._ring()
             pause_s *= _GROWTH
+        return moves
 
     def _ring(self) -> None:
         """Send the request; whether it's answered is seen later.
