@@ -1,4 +1,4 @@
-"""How many texts become few requests, and how the answers find their way back: pure functions."""
+"""How many rows become few requests, and how the results find their way back: pure functions."""
 
 from __future__ import annotations
 
@@ -7,52 +7,103 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack_client.errors import InputTypeError, InvalidInputError
+from tritonpack_client.tensors import encode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from tritonpack_client.limits import ModelLimits
 
-def encode_texts(texts: Iterable[str]) -> list[bytes]:
-    """Encode every text as UTF-8.
+Columns = dict[str, list[Any]]
+"""Of each input its rows: ``bytes``, or arrays (samples,) float32."""
+
+_PAIR = 2
+
+
+def columns_from_rows(limits: ModelLimits, rows: Iterable[object], first: int = 0) -> Columns:
+    """Check rows and deal them out to a model's inputs.
+
+    Args:
+        limits: of a model that takes texts, pairs of texts, or sounds.
+        rows: a ``str`` each for a model of one text, a pair of them for one of two, an array (samples,) of numbers
+            for one of sounds.
+        first: the number of the first row, for errors.
 
     Raises:
-        InputTypeError: ``texts`` is one string, or an element isn't a ``str``.
-        InvalidInputError: a text holds a lone surrogate, which UTF-8 can't express.
+        InputTypeError: ``rows`` is one text, or a row isn't what the model takes.
+        InvalidInputError: a text can't be encoded.
     """
-    if isinstance(texts, (str, bytes)):
+    names = [spec.name for spec in limits.inputs]
+    if isinstance(rows, (str, bytes)):
         raise InputTypeError(
-            f"texts is one {type(texts).__name__}, not a list: each of its characters would be a text",
+            f"texts is one {type(rows).__name__}, not a list: each of its characters would be a text",
             hint="Pass [text]",
         )
-    return [_encode(text, index) for index, text in enumerate(texts)]
+    if names == ["waveform"]:
+        return {"waveform": [_sound(row, place) for place, row in enumerate(rows, first)]}
+    if len(names) == 1:
+        return {names[0]: [encode_text("texts", place, row) for place, row in enumerate(rows, first)]}
+    pairs = [_pair(row, place, limits) for place, row in enumerate(rows, first)]
+    # A model may list its inputs in any order; callers pass them in this one.
+    ordered = ("question", "context") if "question" in names else ("text", "text_pair")
+    return {
+        name: [encode_text(name, place, pair[side]) for place, pair in enumerate(pairs, first)]
+        for side, name in enumerate(ordered)
+    }
 
 
-def _encode(text: object, index: int) -> bytes:
-    if not isinstance(text, str):
-        raise InputTypeError(
-            f"texts[{index}] is {type(text).__name__}, not str",
-            hint="Decode bytes first, and leave out what is missing",
-        )
+def _pair(row: object, place: int, limits: ModelLimits) -> Sequence[object]:
+    if isinstance(row, (tuple, list)) and len(row) == _PAIR:
+        return row
+    names = ", ".join(spec.name for spec in limits.inputs)
+    raise InputTypeError(
+        f"row {place} is {type(row).__name__}, not a pair; the model takes two texts a row ({names})",
+        model=limits.model,
+        hint="Pass [(first, second), ...]",
+    )
+
+
+def _sound(row: object, place: int) -> NDArray[np.float32]:
     try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(
-            f"texts[{index}] can't be encoded as UTF-8: a lone surrogate "
-            f"{error.object[error.start]!r} at character {error.start}",
-            hint="text.encode('utf-8', 'replace').decode() replaces it with '?'",
-        ) from error
+        sound = np.asarray(row, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"row {place} is no array of numbers: {error}") from error
+    if sound.ndim != 1 or not sound.size:
+        raise InvalidInputError(f"row {place} has shape {sound.shape}; a sound is (samples,), one sample at least")
+    return sound
+
+
+def count_rows(columns: Columns) -> int:
+    """How many rows there are."""
+    return len(next(iter(columns.values())))
+
+
+def batches_of_columns(columns: Columns, max_batch_size: int) -> list[list[int]]:
+    """The rows of each request; sounds of one request have one length, since their array has."""
+    lengths = [sum(map(len, row)) for row in zip(*columns.values(), strict=True)]
+    if "waveform" not in columns:
+        return plan_batches(lengths, max_batch_size)
+    groups: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        groups.setdefault(length, []).append(place)
+    return [
+        group[start : start + max_batch_size]
+        for _, group in sorted(groups.items(), reverse=True)
+        for start in range(0, len(group), max_batch_size)
+    ]
 
 
 def plan_batches(lengths: Sequence[int], max_batch_size: int) -> list[list[int]]:
-    """Put texts of similar length into one request, since every row costs as much as the longest.
+    """Share rows out among requests; rows of similar length go together, the longest first.
 
-    The longest texts come first, so that no expensive request is left for the end.
+    A server pads each batch to its longest row, so mixed lengths waste its time; long batches take longest and
+    go out first, so that none of them is the last to finish.
 
     Args:
-        lengths: of each text, in any unit that grows with the work.
-        max_batch_size: the most texts of one request, at least 1.
+        lengths: of each row, in any unit that grows with the work.
+        max_batch_size: the most rows of one request, at least 1.
 
     Returns:
         Positions in ``lengths``, each exactly once, in groups of at most ``max_batch_size``.
@@ -61,55 +112,24 @@ def plan_batches(lengths: Sequence[int], max_batch_size: int) -> list[list[int]]
     return [order[start : start + max_batch_size] for start in range(0, len(order), max_batch_size)]
 
 
-def text_tensor(encoded: Sequence[bytes]) -> NDArray[np.object_]:
-    """Make the ``text`` input of one request: (batch, 1) BYTES."""
-    tensor = np.empty((len(encoded), 1), dtype=np.object_)
-    tensor[:, 0] = list(encoded)
-    return tensor
+def arrays_from_rows(columns: Columns, batch: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """The inputs of one request: (batch, 1) BYTES, or (batch, samples) FP32."""
+    arrays = {}
+    for name, rows in columns.items():
+        if name == "waveform":
+            arrays[name] = np.stack([rows[place] for place in batch])
+            continue
+        tensor = np.empty((len(batch), 1), dtype=np.object_)
+        tensor[:, 0] = [rows[place] for place in batch]
+        arrays[name] = tensor
+    return arrays
 
 
-def rows_in_order(
-    batches: Sequence[Sequence[int]], answers: Sequence[NDArray[np.float32]], count: int, width: int
-) -> NDArray[np.float32]:
-    """Put the rows of every answer where their texts stood.
-
-    Args:
-        batches: positions, as ``plan_batches`` gives them.
-        answers: one (len(batch), d) float32 for each batch.
-        count: how many texts there were.
-        width: d, for the case that there are no answers; unknown if negative.
-
-    Returns:
-        (count, d) float32.
-    """
-    width = answers[0].shape[1] if answers else max(width, 0)
-    rows = np.empty((count, width), dtype=np.float32)
-    for batch, answer in zip(batches, answers, strict=True):
-        rows[list(batch)] = answer
-    return rows
-
-
-def bytes_tensor(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Turn an array of ``str`` into one of UTF-8 ``bytes``; leave every other array alone.
-
-    Raises:
-        InputTypeError: an object array holds something else than ``str`` and ``bytes``.
-        InvalidInputError: a string can't be encoded.
-    """
-    if array.dtype.kind not in "UO":
-        return array
-    flat = [item if isinstance(item, bytes) else _encode_item(name, item) for item in array.ravel().tolist()]
-    tensor = np.empty(len(flat), dtype=np.object_)
-    tensor[:] = flat
-    return tensor.reshape(array.shape)
-
-
-def _encode_item(name: str, item: object) -> bytes:
-    if not isinstance(item, str):
-        raise InputTypeError(f"input {name!r} holds {type(item).__name__}; an object array takes str and bytes only")
-    try:
-        return item.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(
-            f"input {name!r} holds a text with a lone surrogate, which UTF-8 can't express"
-        ) from error
+def in_order(batches: Sequence[Sequence[int]], results: Sequence[Sequence[Any]]) -> list[Any]:
+    """Put the results of every request where their rows stood."""
+    placed: Mapping[int, Any] = {
+        place: result
+        for batch, found in zip(batches, results, strict=True)
+        for place, result in zip(batch, found, strict=True)
+    }
+    return [placed[place] for place in range(len(placed))]

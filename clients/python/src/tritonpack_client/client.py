@@ -1,62 +1,35 @@
-"""The client that applications use."""
+"""The client for programs that wait for each answer."""
 
 from __future__ import annotations
 
-import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tritonpack_client.batching import encode_texts, plan_batches, rows_in_order, text_tensor
-from tritonpack_client.errors import (
-    DeadlineExceededError,
-    InputTypeError,
-    InvalidInputError,
-    ServerUnavailableError,
-    UnexpectedAnswerError,
-)
-from tritonpack_client.limits import ModelLimits, ModelState, embedding_width, limits_from_config
-from tritonpack_client.transport import Transport, input_from_array, inputs_from_arrays
+from tritonpack_client import tasks
+from tritonpack_client.blocking import Blocking
+from tritonpack_client.connection import Connection, streamed
+from tritonpack_client.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    import numpy as np
     from numpy.typing import NDArray
 
-_PROBE_TIMEOUT_S = 2.0
-_POLL_INTERVAL_S = 0.1
+    from tritonpack_client.limits import ModelLimits, ModelState
+    from tritonpack_client.results import Answer, Entity, Label, Token
+    from tritonpack_client.steps import Steps
 
 
-class Client:
-    """A connection to one Triton server over gRPC; safe to share between threads.
+class Client(Connection[Blocking]):
+    """A connection whose calls block; safe to share between threads. `Connection` has its arguments.
 
         with Client("127.0.0.1:8001") as client:
             vectors = client.embed("minilm", ["how do I deploy a model", "the cat sat"])
 
-    Args:
-        url: ``host:port`` of the server's gRPC endpoint, without a scheme.
-        timeout_s: the deadline of each request, in seconds; a call that sends several requests (``embed``
-            of many texts) gives each of them this time.
-        concurrency: the most requests that one call has in flight.
-
-    Raises:
-        InvalidInputError: an argument makes no sense.
+    Every call takes ``timeout_s``, the deadline of each of its requests, where it isn't the client's. Every call may
+    raise a `TritonClientError`; the classes below it say why.
     """
-
-    def __init__(self, url: str = "127.0.0.1:8001", *, timeout_s: float = 30.0, concurrency: int = 8) -> None:
-        if "://" in url or ":" not in url:
-            raise InvalidInputError(f"url {url!r} isn't host:port", hint="Example: 127.0.0.1:8001")
-        if timeout_s <= 0 or concurrency < 1:
-            raise InvalidInputError(
-                f"timeout_s must be above 0 and concurrency at least 1; got {timeout_s} and {concurrency}"
-            )
-        self.url = url
-        self.timeout_s = timeout_s
-        self.concurrency = concurrency
-        self._transport = Transport(url)
-        self._limits: dict[str, ModelLimits] = {}
 
     def __enter__(self) -> Client:  # noqa: PYI034 (Self is in typing from Python 3.11 on)
         """Return the client itself."""
@@ -69,21 +42,13 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; a second time does nothing."""
-        self._transport.close()
+        """Close the connection, and cancel what other threads wait for; a second time does nothing."""
+        self._course.closed = True
+        self._io.close()
 
-    def is_ready(self, model: str | None = None) -> bool:
-        """Whether the server, or one model of it, takes requests now; False if nobody answers.
-
-        Raises:
-            TritonClientError: the server answered with something else than yes or no.
-        """
-        method, arguments = ("is_model_ready", [model]) if model else ("is_server_ready", [])
-        timeout_s = min(self.timeout_s, _PROBE_TIMEOUT_S)
-        try:
-            return bool(self._transport.call(method, *arguments, timeout_s=timeout_s, model=model or ""))
-        except (ServerUnavailableError, DeadlineExceededError):
-            return False
+    def is_ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
+        """Whether the server, or one model of it, takes requests now; False if nobody answers."""
+        return self._io.run(self._calls.is_ready(model, timeout_s))
 
     def wait_ready(self, timeout_s: float = 30.0, model: str | None = None) -> None:
         """Wait until the server, or one model of it, takes requests.
@@ -91,57 +56,36 @@ class Client:
         Raises:
             ServerUnavailableError: it didn't within ``timeout_s`` seconds.
         """
-        deadline = time.monotonic() + timeout_s
-        while not self.is_ready(model):
-            if time.monotonic() >= deadline:
-                raise ServerUnavailableError(
-                    f"not ready after {timeout_s:g} s",
-                    model=model or "",
-                    endpoint=self.url,
-                    hint="`tritonpack status` shows the servers on this machine and their models",
-                )
-            time.sleep(_POLL_INTERVAL_S)
+        self._io.run(self._calls.wait_ready(timeout_s, model))
 
-    def server(self) -> str:
-        """Name and version of the server, e.g. ``triton 2.51.0``.
+    def server(self, *, timeout_s: float | None = None) -> str:
+        """Name and version of the server, e.g. ``triton 2.51.0``."""
+        return self._io.run(self._calls.server(timeout_s))
 
-        Raises:
-            TritonClientError: the server didn't answer.
-        """
-        answer = self._transport.call("get_server_metadata", timeout_s=self.timeout_s)
-        return f"{answer.name} {answer.version}"
+    def models(self, *, timeout_s: float | None = None) -> list[ModelState]:
+        """List the models of the server's repository, in alphabetical order, loaded or not."""
+        return self._io.run(self._calls.models(timeout_s))
 
-    def models(self) -> list[ModelState]:
-        """List the models of the server's repository, in alphabetical order, loaded or not.
-
-        Raises:
-            TritonClientError: the server didn't answer.
-        """
-        index = self._transport.call("get_model_repository_index", timeout_s=self.timeout_s)
-        states = [ModelState(entry.name, entry.version, entry.state, entry.reason) for entry in index.models]
-        return sorted(states, key=lambda state: (state.name, state.version))
-
-    def limits(self, model: str) -> ModelLimits:
+    def limits(self, model: str, *, timeout_s: float | None = None) -> ModelLimits:
         """Read what a model takes and gives. The answer is kept for the client's life.
 
         Raises:
             ModelNotFoundError: the server doesn't have the model, or hasn't loaded it.
-            TritonClientError: the server didn't answer.
         """
-        if model not in self._limits:
-            answer = self._transport.call("get_model_config", model, timeout_s=self.timeout_s, model=model)
-            self._limits[model] = limits_from_config(answer.config)
-        return self._limits[model]
+        return self._io.run(self._calls.limits(model, timeout_s))
 
-    def embed(self, model: str, texts: Iterable[str]) -> NDArray[np.float32]:
-        """Turn texts into vectors.
+    def embed(
+        self, model: str, texts: Iterable[str] | Iterable[NDArray[Any]], *, timeout_s: float | None = None
+    ) -> NDArray[np.float32]:
+        """Turn texts, or sounds, into vectors.
 
-        Any number of texts: they are sent in requests of at most the model's maximum batch, texts of
-        similar length together, several requests at a time.
+        Any number of them: they are sent in requests of at most the model's maximum batch, rows of similar length
+        together, several requests at a time.
 
         Args:
-            model: an ensemble with input ``text`` (batch, 1) BYTES and output ``embedding`` (batch, d) FP32.
-            texts: n texts.
+            model: gives ``embedding`` (rows, d) FP32.
+            texts: n texts; n arrays (samples,) float32 for a model of sounds.
+            timeout_s: the deadline of each request, where it isn't the client's.
 
         Returns:
             (n, d) float32, row i for text i; (0, d) for no texts.
@@ -149,67 +93,155 @@ class Client:
         Raises:
             InputTypeError: ``texts`` is a single string, or holds something else than strings.
             InvalidInputError: a text can't be encoded, or the model doesn't embed texts.
-            ModelNotFoundError: the server doesn't have the model.
             TritonClientError: a request failed; the others were cancelled.
         """
-        encoded = encode_texts(texts)
-        limits = self.limits(model)
-        width = embedding_width(limits, endpoint=self.url)
-        batches = plan_batches([len(text) for text in encoded], limits.max_batch_size)
-        answers = self._transport.infer_many(
-            model,
-            [partial(_text_inputs, encoded, batch) for batch in batches],
-            ["embedding"],
-            concurrency=self.concurrency,
-            timeout_s=self.timeout_s,
-        )
-        rows = [self._checked(answer, len(batch), model) for answer, batch in zip(answers, batches, strict=True)]
-        return rows_in_order(batches, rows, len(encoded), width)
+        return self._io.run(self._calls.embed(model, texts, timeout_s))
 
-    def infer(self, model: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def iter_embed(
+        self,
+        model: str,
+        texts: Iterable[str],
+        *,
+        progress: Callable[[int], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Turn any number of texts into vectors, in bounded memory.
+
+        Texts are taken as they can be sent: some hundred are held at a time, however many there are.
+
+        Args:
+            model: as in `embed`.
+            texts: any iterable; it may never end.
+            progress: called with the number of texts that are done, again and again.
+            timeout_s: as in `embed`.
+
+        Yields:
+            (d,) float32 for each text, in order.
+
+        Raises:
+            TritonClientError: as in `embed`; vectors that were given before stay good.
+        """
+        limits = self._io.run(self._calls.task_limits(tasks.EMBED, model, timeout_s))
+        windows = Windows(limits)
+        done = 0
+        concurrency = self.options.concurrency
+        for found in self._io.ordered(self._parts(windows, limits, texts, timeout_s), concurrency, 2 * concurrency):
+            done += len(found)
+            yield from windows.results(found)
+            if progress:
+                progress(done)
+
+    def _parts(
+        self, windows: Windows, limits: ModelLimits, texts: Iterable[str], timeout_s: float | None
+    ) -> Iterator[Steps[list[Any]]]:
+        for text in texts:
+            if windows.add(text):
+                for columns, batch in windows.cut():
+                    yield self._calls.batch(tasks.EMBED, limits, columns, batch, timeout_s)
+        for columns, batch in windows.cut():
+            yield self._calls.batch(tasks.EMBED, limits, columns, batch, timeout_s)
+
+    def classify(
+        self, model: str, rows: Iterable[str] | Iterable[tuple[str, str]], *, timeout_s: float | None = None
+    ) -> list[list[Label]]:
+        """Say what texts are.
+
+        Args:
+            model: gives ``labels`` and ``scores``.
+            rows: texts, or pairs of texts for a model that compares two.
+            timeout_s: as in `embed`.
+
+        Returns:
+            For each row its labels, the best first.
+        """
+        return self._io.run(self._calls.task(tasks.CLASSIFY, model, rows, timeout_s))
+
+    def score_pairs(
+        self, model: str, pairs: Iterable[tuple[str, str]], *, label: str | None = None, timeout_s: float | None = None
+    ) -> NDArray[np.float32]:
+        """Score pairs of texts, e.g. a question and what may answer it.
+
+        Args:
+            model: takes two texts, and gives ``labels`` and ``scores``.
+            pairs: n pairs.
+            label: whose score, where the model gives several.
+            timeout_s: as in `embed`.
+
+        Returns:
+            (n,) float32.
+
+        Raises:
+            InvalidInputError: the model gives several scores and ``label`` is none of theirs.
+        """
+        return self._io.run(self._calls.score_pairs(model, pairs, label, timeout_s))
+
+    def tag(self, model: str, texts: Iterable[str], *, timeout_s: float | None = None) -> list[list[Entity]]:
+        """Find entities: for each text those that it holds, in their order."""
+        return self._io.run(self._calls.task(tasks.TAG, model, texts, timeout_s))
+
+    def answer(
+        self, model: str, questions: Iterable[tuple[str, str]], *, timeout_s: float | None = None
+    ) -> list[list[Answer]]:
+        """Find answers in texts.
+
+        Args:
+            model: takes ``question`` and ``context``.
+            questions: pairs of a question and the context that may answer it.
+            timeout_s: as in `embed`.
+
+        Returns:
+            For each question its answers, the best first.
+        """
+        return self._io.run(self._calls.task(tasks.ANSWER, model, questions, timeout_s))
+
+    def fill_mask(self, model: str, texts: Iterable[str], *, timeout_s: float | None = None) -> list[list[list[Token]]]:
+        """Say what may stand at the masks: for each text and each mask in it the tokens, the best first."""
+        return self._io.run(self._calls.task(tasks.FILL_MASK, model, texts, timeout_s))
+
+    def next_tokens(self, model: str, texts: Iterable[str], *, timeout_s: float | None = None) -> list[list[Token]]:
+        """Say what may follow: for each text the tokens, the best first."""
+        return self._io.run(self._calls.task(tasks.NEXT_TOKENS, model, texts, timeout_s))
+
+    def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], *, timeout_s: float | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Send one request of raw tensors.
 
         Args:
             model: the model's name.
-            inputs: by name, with the batch dimension if the model has one. Texts are arrays of ``str``, of
-                ``bytes`` or of objects that are either.
+            inputs: by name, with the batch dimension if the model has one. Texts are arrays of ``str``, of ``bytes``
+                or of objects that are either; BF16 is float32.
+            timeout_s: as in `embed`.
 
         Returns:
-            Every output by name; BYTES come as object arrays of ``bytes``.
+            Every output by name, not writable; BYTES are object arrays of ``bytes``, BF16 is float32.
 
         Raises:
             InvalidInputError: a name that the model doesn't have, or an array that can't be sent.
-            InvalidRequestError: the server refuses shape, type or batch size.
-            TritonClientError: the request failed.
+            InvalidRequestError: the server refuses shape or batch size.
         """
-        limits = self.limits(model)
-        self._check_names(limits, inputs)
-        make_inputs = partial(inputs_from_arrays, inputs)
-        outputs = [spec.name for spec in limits.outputs]
-        return self._transport.infer_many(model, [make_inputs], outputs, concurrency=1, timeout_s=self.timeout_s)[0]
+        return self._io.run(self._calls.infer(model, inputs, timeout_s))
 
-    def _check_names(self, limits: ModelLimits, inputs: Mapping[str, NDArray[Any]]) -> None:
-        names = [spec.name for spec in limits.inputs]
-        if unknown := sorted(set(inputs) - set(names)):
-            raise InvalidInputError(
-                f"no input named {', '.join(map(repr, unknown))}; the inputs are {', '.join(names)}",
-                model=limits.model,
-                endpoint=self.url,
-            )
-        for name, array in inputs.items():
-            if not isinstance(array, np.ndarray):
-                raise InputTypeError(f"input {name!r} is {type(array).__name__}, not a NumPy array", model=limits.model)
+    def stream(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], *, timeout_s: float | None = None
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Send one request, and give its answers as they come: one of most models, any number of decoupled ones.
 
-    def _checked(self, answer: dict[str, NDArray[Any]], rows: int, model: str) -> NDArray[np.float32]:
-        """Refuse an answer that isn't (rows, d): rows would go to the wrong texts."""
-        embedding = answer.get("embedding")
-        if embedding is None or embedding.ndim != 2 or len(embedding) != rows:  # noqa: PLR2004
-            shape = None if embedding is None else embedding.shape
-            raise UnexpectedAnswerError(
-                f"embedding should be ({rows}, d), and is {shape}", model=model, endpoint=self.url
-            )
-        return embedding.astype(np.float32, copy=False)
+        An iterator that is closed, or left behind, cancels the request. It isn't tried again.
 
+        Args:
+            model: the model's name.
+            inputs: as in `infer`.
+            timeout_s: until the last answer.
 
-def _text_inputs(encoded: Sequence[bytes], batch: Sequence[int]) -> list[Any]:
-    return [input_from_array("text", text_tensor([encoded[index] for index in batch]))]
+        Yields:
+            Every output by name.
+        """
+        send = self._io.run(self._calls.streamed(model, inputs, timeout_s))
+        for answer in self._io.stream(send):
+            outputs = streamed(answer, model, self.options.urls[send.endpoint])
+            if outputs is not None:
+                yield outputs
+
+    def _open(self) -> Blocking:
+        return Blocking(self.options)

@@ -18,7 +18,7 @@ TritonClientError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,21 +32,33 @@ class TritonClientError(Exception):
         model: the model of the request, if there is one.
         endpoint: the server's ``host:port``.
         hint: what the reader can do about it.
+        attempt: how many attempts were made; 0 if nothing was sent.
+        attempts: the most that would have been made.
     """
 
-    def __init__(self, message: str, *, model: str = "", endpoint: str = "", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, model: str = "", endpoint: str = "", hint: str = "", attempt: int = 0, attempts: int = 0
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.model = model
         self.endpoint = endpoint
         self.hint = hint
+        self.attempt = attempt
+        self.attempts = attempts
 
     def __str__(self) -> str:
-        """Message, then model and endpoint, then the hint."""
+        """Message, then model, endpoint and attempt, then the hint."""
         where = [f"model {self.model!r}"] if self.model else []
         where += [f"at {self.endpoint}"] if self.endpoint else []
-        text = f"{self.message} ({' '.join(where)})" if where else self.message
+        details = [" ".join(where)] if where else []
+        details += [f"attempt {self.attempt} of {self.attempts}"] if self.attempt else []
+        text = f"{self.message} ({', '.join(details)})" if details else self.message
         return f"{text}. {self.hint}" if self.hint else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole."""
+        return type(self), (self.message,), self.__dict__
 
 
 class InvalidInputError(TritonClientError, ValueError):
@@ -145,18 +157,21 @@ https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_batch_sc
 """
 
 
-def error_from_status(status: str, message: str, *, model: str = "", endpoint: str = "") -> TritonClientError:
+def error_from_status(
+    status: str, message: str, *, model: str = "", endpoint: str = "", attempt: int = 0, attempts: int = 0
+) -> TritonClientError:
     """Map a gRPC status to an error.
 
     Args:
-        status: as tritonclient gives it, ``StatusCode.UNAVAILABLE``, or the name alone.
+        status: the name of a gRPC status.
         message: the server's, or the transport's, own words.
         model: the model of the request, if there is one.
         endpoint: the server's ``host:port``.
+        attempt: how many attempts were made.
+        attempts: the most that would have been made.
     """
-    name = status.rpartition(".")[2]
-    kind, hint = ERROR_FROM_STATUS.get(name, (ServerFailureError, _HINT_LOG))
+    kind, hint = ERROR_FROM_STATUS.get(status, (ServerFailureError, _HINT_LOG))
     kind, hint = next((found for words, found in ERROR_FROM_WORDS.items() if words in message), (kind, hint))
     # An unnamed request is announced as "[request id: <id_unknown>]", which tells nobody anything.
     words = message.removeprefix("[request id: <id_unknown>]").strip().rstrip(".")
-    return kind(words, model=model, endpoint=endpoint, hint=hint)
+    return kind(words, model=model, endpoint=endpoint, hint=hint, attempt=attempt, attempts=attempts)

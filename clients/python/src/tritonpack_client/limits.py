@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tritonpack_client.errors import InvalidInputError
-
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -32,12 +30,16 @@ class ModelLimits:
         max_batch_size: the most rows of one request; 0 if the model has no batch dimension.
         inputs: in the order of the configuration.
         outputs: in the order of the configuration.
+        stateful: requests belong to sequences, and the model remembers what came before.
+        decoupled: a request may have any number of answers; `stream` gives them.
     """
 
     model: str
     max_batch_size: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    stateful: bool = False
+    decoupled: bool = False
 
     def output(self, name: str) -> TensorSpec | None:
         """Find an output by its name."""
@@ -78,35 +80,6 @@ def limits_from_config(config: Any) -> ModelLimits:
         max_batch_size=config.max_batch_size,
         inputs=tuple(spec(tensor) for tensor in config.input),
         outputs=tuple(spec(tensor) for tensor in config.output),
+        stateful=config.HasField("sequence_batching"),
+        decoupled=config.model_transaction_policy.decoupled,
     )
-
-
-def embedding_width(limits: ModelLimits, *, endpoint: str = "") -> int:
-    """Check that a model embeds texts, and say how long its vectors are; -1 if only an answer can tell.
-
-    Raises:
-        InvalidInputError: the model has no input ``text`` BYTES, no output ``embedding`` FP32 or no batch
-            dimension.
-    """
-    text, embedding = limits.input("text"), limits.output("embedding")
-    is_embedder = (
-        len(limits.inputs) == 1
-        and text is not None
-        and text.datatype == "BYTES"
-        and embedding is not None
-        and embedding.datatype == "FP32"
-        and limits.max_batch_size > 0
-    )
-    if not is_embedder or embedding is None:
-        raise InvalidInputError(
-            "the model doesn't turn texts into embeddings: it takes "
-            f"{_words(limits.inputs)} and gives {_words(limits.outputs)}; max batch {limits.max_batch_size}",
-            model=limits.model,
-            endpoint=endpoint,
-            hint="`Client.infer` sends raw tensors to any model",
-        )
-    return embedding.dims[-1] if embedding.dims else -1
-
-
-def _words(specs: tuple[TensorSpec, ...]) -> str:
-    return ", ".join(f"{spec.name} {spec.datatype} {list(spec.dims)}" for spec in specs) or "nothing"

@@ -1,0 +1,196 @@
+"""Every call of a client as steps: what is sent and what becomes of the answers, without I/O."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tritonclient.grpc import service_pb2
+
+from tritonpack_client.batching import (
+    Columns,
+    arrays_from_rows,
+    batches_of_columns,
+    columns_from_rows,
+    count_rows,
+    in_order,
+)
+from tritonpack_client.errors import DeadlineExceededError, InvalidInputError, ServerUnavailableError
+from tritonpack_client.limits import ModelLimits, ModelState, limits_from_config
+from tritonpack_client.steps import Pause, Together
+from tritonpack_client.tasks import CLASSIFY, EMBED, Task, check, results
+from tritonpack_client.tensors import arrays_from_message, message_from_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tritonpack_client.course import Course
+    from tritonpack_client.options import Options
+    from tritonpack_client.results import Label
+    from tritonpack_client.steps import Send, Steps
+
+_PROBE_TIMEOUT_S = 2.0
+_POLL_INTERVAL_S = 0.1
+
+
+class Calls:
+    """The calls of one client.
+
+    Args:
+        options: the client's.
+        course: makes its requests.
+    """
+
+    def __init__(self, options: Options, course: Course) -> None:
+        self._options = options
+        self._course = course
+        self._limits: dict[str, ModelLimits] = {}
+        self._endpoint = ", ".join(options.urls)
+
+    def deadline_s(self, timeout_s: float | None) -> float:
+        """The deadline of a request.
+
+        Raises:
+            InvalidInputError: it isn't above 0.
+        """
+        if timeout_s is None:
+            return self._options.timeout_s
+        if not timeout_s > 0:
+            raise InvalidInputError(f"timeout_s is {timeout_s}; it must be above 0")
+        return timeout_s
+
+    def is_ready(self, model: str | None, timeout_s: float | None = None) -> Steps[bool]:
+        """Whether somebody takes requests; False if nobody answers."""
+        method = "ModelReady" if model else "ServerReady"
+        message = service_pb2.ModelReadyRequest(name=model) if model else service_pb2.ServerReadyRequest()
+        timeout_s = self.deadline_s(timeout_s) if timeout_s else min(self._options.timeout_s, _PROBE_TIMEOUT_S)
+        try:
+            answer = yield from self._course.request(
+                method, message, model=model or "", timeout_s=timeout_s, attempts=1
+            )
+        except (ServerUnavailableError, DeadlineExceededError):
+            return False
+        return bool(answer.ready)
+
+    def wait_ready(self, timeout_s: float, model: str | None) -> Steps[None]:
+        """Ask again and again."""
+        deadline = time.monotonic() + timeout_s
+        while not (yield from self.is_ready(model)):
+            if time.monotonic() >= deadline:
+                raise ServerUnavailableError(
+                    f"not ready after {timeout_s:g} s",
+                    model=model or "",
+                    endpoint=self._endpoint,
+                    hint="`tritonpack status` shows the servers on this machine and their models",
+                )
+            yield Pause(_POLL_INTERVAL_S)
+
+    def server(self, timeout_s: float | None) -> Steps[str]:
+        """Name and version of the server."""
+        message = service_pb2.ServerMetadataRequest()
+        answer = yield from self._course.request("ServerMetadata", message, timeout_s=self.deadline_s(timeout_s))
+        return f"{answer.name} {answer.version}"
+
+    def models(self, timeout_s: float | None) -> Steps[list[ModelState]]:
+        """The models of the server's repository."""
+        message = service_pb2.RepositoryIndexRequest()
+        index = yield from self._course.request("RepositoryIndex", message, timeout_s=self.deadline_s(timeout_s))
+        states = [ModelState(entry.name, entry.version, entry.state, entry.reason) for entry in index.models]
+        return sorted(states, key=lambda state: (state.name, state.version))
+
+    def limits(self, model: str, timeout_s: float | None = None) -> Steps[ModelLimits]:
+        """What a model takes and gives, asked for once."""
+        if model not in self._limits:
+            message = service_pb2.ModelConfigRequest(name=model)
+            answer = yield from self._course.request(
+                "ModelConfig", message, model=model, timeout_s=self.deadline_s(timeout_s)
+            )
+            self._limits[model] = limits_from_config(answer.config)
+        return self._limits[model]
+
+    def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], timeout_s: float | None
+    ) -> Steps[dict[str, NDArray[Any]]]:
+        """One request of raw tensors."""
+        limits = yield from self.limits(model, timeout_s)
+        return (yield from self._infer(limits, inputs, self.deadline_s(timeout_s)))
+
+    def streamed(self, model: str, inputs: Mapping[str, NDArray[Any]], timeout_s: float | None) -> Steps[Send]:
+        """What is to be sent so that answers come in a stream."""
+        limits = yield from self.limits(model, timeout_s)
+        message = message_from_arrays(limits, inputs, endpoint=self._endpoint)
+        return self._course.stream(message, self.deadline_s(timeout_s))
+
+    def task(self, task: Task, model: str, rows: Iterable[object], timeout_s: float | None) -> Steps[list[Any]]:
+        """The results of rows, in their order, from as many requests as it takes."""
+        limits = yield from self.task_limits(task, model, timeout_s)
+        return (yield from self.results(task, limits, columns_from_rows(limits, rows), timeout_s))
+
+    def task_limits(self, task: Task, model: str, timeout_s: float | None) -> Steps[ModelLimits]:
+        """The limits of a model that does a task."""
+        limits = yield from self.limits(model, timeout_s)
+        check(task, limits, self._endpoint)
+        return limits
+
+    def results(self, task: Task, limits: ModelLimits, columns: Columns, timeout_s: float | None) -> Steps[list[Any]]:
+        """The results of rows that are ready to be sent, in their order."""
+        batches = batches_of_columns(columns, limits.max_batch_size)
+        parts = [self.batch(task, limits, columns, batch, timeout_s) for batch in batches]
+        if len(parts) == 1:
+            found = [(yield from parts[0])]
+        else:
+            found = yield Together(parts, self._options.concurrency)
+        return in_order(batches, found)
+
+    def batch(
+        self, task: Task, limits: ModelLimits, columns: Columns, batch: Sequence[int], timeout_s: float | None
+    ) -> Steps[list[Any]]:
+        """The results of one request's rows. Its arrays are made when it is sent, so that only those take memory."""
+        outputs = yield from self._infer(limits, arrays_from_rows(columns, batch), self.deadline_s(timeout_s))
+        return results(task, outputs, len(batch), model=limits.model, endpoint=self._endpoint)
+
+    def embed(self, model: str, rows: Iterable[object], timeout_s: float | None) -> Steps[NDArray[np.float32]]:
+        """The vectors of rows, as one array."""
+        limits = yield from self.task_limits(EMBED, model, timeout_s)
+        columns = columns_from_rows(limits, rows)
+        if count_rows(columns):
+            return np.stack((yield from self.results(EMBED, limits, columns, timeout_s)))
+        return np.empty((0, max(limits.outputs[0].dims[-1], 0)), np.float32)
+
+    def score_pairs(
+        self, model: str, pairs: Iterable[tuple[str, str]], label: str | None, timeout_s: float | None
+    ) -> Steps[NDArray[np.float32]]:
+        """One score a pair."""
+        found: list[list[Label]] = yield from self.task(CLASSIFY, model, pairs, timeout_s)
+        return np.array([self._score(model, labels, label) for labels in found], np.float32)
+
+    def _score(self, model: str, labels: Sequence[Label], label: str | None) -> float:
+        """The score of a pair: of the label that was asked for, or the only one."""
+        names = sorted(each.label for each in labels)
+        if label is None and len(labels) != 1:
+            raise InvalidInputError(
+                f"the model gives {len(labels)} scores a pair: {', '.join(names)}",
+                model=model,
+                endpoint=self._endpoint,
+                hint="Say which one is wanted: label=...",
+            )
+        for each in labels:
+            if label in {None, each.label}:
+                return each.score
+        raise InvalidInputError(
+            f"no label {label!r}; the model answered {', '.join(names)}", model=model, endpoint=self._endpoint
+        )
+
+    def _infer(
+        self, limits: ModelLimits, inputs: Mapping[str, NDArray[Any]], timeout_s: float
+    ) -> Steps[dict[str, NDArray[Any]]]:
+        message = message_from_arrays(limits, inputs, endpoint=self._endpoint)
+        # What a model remembers of a request it must not see twice.
+        attempts = 1 if limits.stateful else None
+        answer = yield from self._course.request(
+            "ModelInfer", message, model=limits.model, timeout_s=timeout_s, attempts=attempts
+        )
+        return arrays_from_message(answer, model=limits.model, endpoint=self._endpoint)
