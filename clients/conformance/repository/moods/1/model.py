@@ -16,7 +16,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    def initialize(self, args):
+    def initialize(self, _args):
         self.executed = Counter()
 
     def execute(self, requests):
