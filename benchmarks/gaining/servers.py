@@ -61,6 +61,7 @@ WAYS = (
     Way("a process for each step of the ensemble", one_process=False),
     Way("batches are never cut", parameters=(("call_cost", "1000000000"),)),
     Way("batches are cut where a quarter is padding", parameters=(("call_cost", "16"), ("max_padding_waste", "0.25"))),
+    Way("calls of any size", parameters=(("max_call_tokens", "1000000000"),)),
     Way("2 instances of 1 thread", parameters=(("intra_op_thread_count", "1"),), change=_two_instances),
     Way("threads don't spin", parameters=((_SPIN, "0"),)),
     Way("threads spin for 1 ms", parameters=((_SPIN, "1000"),)),

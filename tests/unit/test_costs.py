@@ -17,7 +17,7 @@ from tritonpack import server
 sys.path.insert(0, str(Path(server.__file__).parent / "backends" / "onnxruntime"))  # as the stub imports it
 
 import costs as costs_module
-from costs import Costs, fitted_costs, parts_from_lengths
+from costs import Costs, fitted_costs, parts_from_lengths, pieces_of_parts
 
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=40).map(np.array)
 COSTS = st.builds(Costs, st.floats(0, 500), st.floats(0, 3), st.floats(0, 0.1))
@@ -35,6 +35,19 @@ def test_parts_hold_every_row_once_and_no_more_padding_than_is_allowed(lengths, 
     for part in parts:
         padded = len(part) * lengths[part].max()
         assert padded - lengths[part].sum() <= waste * padded + 1e-9
+
+
+@given(LENGTHS, COSTS, st.integers(1, 400))
+def test_pieces_hold_every_row_once_and_are_small_or_single(lengths, costs, most):
+    parts = parts_from_lengths(lengths, costs)
+    pieces = pieces_of_parts(parts, lengths, most)
+    assert sorted(itertools.chain.from_iterable(piece.tolist() for piece in pieces)) == list(range(len(lengths)))
+    for part in parts:
+        cells = len(part) * lengths[part].max()
+        if cells <= most:
+            assert any(piece is part for piece in pieces)
+    # Even pieces hold a row more than their share at most.
+    assert all(len(piece) == 1 or (len(piece) - 1) * lengths[piece].max() <= most for piece in pieces)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=7).map(np.array), COSTS)

@@ -13,6 +13,7 @@ something else runs on them, the clock says little about a call.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ class Costs:
         given = {field: parameters[name] for field, name in fields.items() if name in parameters}
         if not given:
             return None
-        values = {field: _number(fields[field], text) for field, text in given.items()}
+        values = {field: number_from_parameter(fields[field], text) for field, text in given.items()}
         return cls(**values)
 
 
@@ -92,6 +93,28 @@ def parts_from_lengths(lengths: Array, costs: Costs) -> list[Array]:
     part_of_value = np.repeat(np.arange(len(ends) - 1), np.diff(ends[::-1]))
     part_of_row = part_of_value[inverse]
     return [np.flatnonzero(part_of_row == part) for part in range(len(ends) - 1)]
+
+
+def pieces_of_parts(parts: Sequence[Array], lengths: Array, most: float) -> list[Array]:
+    """Cut parts again whose calls would be larger than a processor's caches like, into even pieces.
+
+    Args:
+        parts: indices of rows.
+        lengths: (rows,) the length of each row.
+        most: rows times the longest row of a piece, unless it is one row.
+
+    Returns:
+        Parts as they were, or pieces of them with rows of like length together.
+    """
+    pieces: list[Array] = []
+    for part in parts:
+        of_part = lengths[part]
+        count = math.ceil(len(part) * int(of_part.max()) / most)
+        if count <= 1:
+            pieces.append(part)
+        else:
+            pieces += np.array_split(part[of_part.argsort(kind="stable")], min(count, len(part)))
+    return pieces
 
 
 def _first_of_parts(values: Array, counts: Array, costs: Costs) -> list[int]:
@@ -194,7 +217,12 @@ def _non_negative(terms: Array, times: Array) -> list[float]:
     return [float(value) for value in best]
 
 
-def _number(name: str, text: str) -> float:
+def number_from_parameter(name: str, text: str) -> float:
+    """A parameter's value.
+
+    Raises:
+        ValueError: it isn't a number, or is negative.
+    """
     try:
         value = float(text)
     except ValueError:

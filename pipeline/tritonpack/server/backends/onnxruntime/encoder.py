@@ -11,6 +11,8 @@ runs the rows of all requests in the parts that cost the least. Parameters:
                                                    a cell costs for each cell of its row; without any of them they
                                                    are measured when the model is loaded (``costs.py``)
     max_padding_waste                              the largest share of a part that may be padding
+    max_call_tokens                                the most tokens of a call, padding included, unless it has one row;
+                                                   the library's best if it isn't given (``sessions.py``)
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from costs import Costs, fitted_costs, parts_from_lengths
+from costs import Costs, fitted_costs, number_from_parameter, parts_from_lengths, pieces_of_parts
 from ragged import batch_input_value, join_rows, kept_lengths
 from sessions import SESSIONS
 
@@ -79,6 +81,7 @@ class Encoder:
         }
         # What a row costs is told by one input of each axis along which rows differ.
         self.measured = list(self.masked) or [name for name in self.inputs if name in self.ragged][:1]
+        self._most_tokens = self._most_of_a_call(config, parameters)
         self._forget()
         self.costs = self._costs(config, parameters) if self.ragged else None
 
@@ -100,7 +103,7 @@ class Encoder:
         """Run the rows of all requests in parts."""
         columns, ends = self._columns(requests)
         lengths = self._lengths(columns)
-        parts = parts_from_lengths(lengths, self.costs or Costs())
+        parts = pieces_of_parts(parts_from_lengths(lengths, self.costs or Costs()), lengths, self._most_tokens)
         outputs = [self._part(columns, part, lengths) for part in parts]
         spans = [*itertools.pairwise(ends)]
         whole = _whole(parts, outputs, len(lengths))
@@ -215,6 +218,15 @@ class Encoder:
                 return piece
             found.append(piece)
         return {name: join_rows([piece[place] for piece in found]) for place, name in enumerate(self.outputs)}
+
+    def _most_of_a_call(self, config: dict[str, Any], parameters: dict[str, str]) -> float:
+        given = parameters.get("max_call_tokens")
+        if given is not None:
+            return max(1.0, number_from_parameter("max_call_tokens", given))
+        kinds = {entry["name"]: TYPES[entry["data_type"]] for entry in config["input"]}
+        # A sample of a sound isn't a token.
+        tokens = all(np.issubdtype(kinds[name], np.integer) for name in self.measured)
+        return self._session.best_tokens if tokens else np.inf
 
     def _costs(self, config: dict[str, Any], parameters: dict[str, str]) -> Costs:
         given = Costs.from_parameters(parameters)

@@ -23,9 +23,16 @@ _SPIN_US = "20"
 
 
 class Session(Protocol):
-    """A graph that is ready to run."""
+    """A graph that is ready to run.
+
+    Attributes:
+        library: its name.
+        best_tokens: of a call: the library takes more time for a token in larger ones, since what it computes between
+            two operators leaves the caches (MiniLM's 32 rows of 128 tokens: 12% less in eight calls than in one).
+    """
 
     library: str
+    best_tokens: float
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
         """The outputs of these names."""
@@ -35,6 +42,7 @@ class OnnxRuntime:
     """A graph in ONNX Runtime's CPU provider."""
 
     library = "ONNX Runtime"
+    best_tokens = 512.0
 
     def __init__(self, file: Path, parameters: Mapping[str, str]) -> None:
         """Open the file.
@@ -70,6 +78,7 @@ class OpenVINO:
     """A graph on OpenVINO's CPU device, in no precision but its own."""
 
     library = "OpenVINO"
+    best_tokens = 2048.0
 
     def __init__(self, file: Path, parameters: Mapping[str, str]) -> None:
         """Open the file.
