@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from urllib import request
 
 import numpy as np
-import tritonpack_client
 from compare import array_from_json, difference
+
+import tritonpack_client
 from tritonpack_client import AsyncClient, Client, Retries, TritonClientError
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ class Course:
         names = [expected["class"]] if isinstance(expected["class"], str) else expected["class"]
         if not isinstance(self.error, tuple(getattr(tritonpack_client, name) for name in names)):
             return f"{type(self.error).__name__}, not {' or '.join(names)}: {self.error}"
-        if self.error.attempts != expected.get("attempts", self.error.attempts):
-            return f"{self.error.attempts} attempts, not {expected['attempts']}: {self.error}"
+        if self.error.attempt != expected.get("attempts", self.error.attempt):
+            return f"{self.error.attempt} attempts, not {expected['attempts']}: {self.error}"
         if expected.get("contains", "").lower() not in str(self.error).lower():
             return f"no {expected['contains']!r} in: {self.error}"
         return ""
@@ -181,8 +182,8 @@ def _executed(server: str, case: dict[str, Any]) -> dict[str, int]:
     if not texts:
         return {}
     with Client(server) as client:
-        counts = [client.infer("moods", {"text": np.array([[f"count:{text}"]])})["count"].item() for text in texts]
-    return dict(zip(texts, counts, strict=True))
+        counts = client.embed("moods", [f"count:{text}" for text in texts]).ravel().tolist()
+    return dict(zip(texts, map(int, counts), strict=True))
 
 
 def _ask(control: str, verb: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""A text's vector is its number of bytes; what a text does depends on its first word, up to a colon.
+"""A text's vector is its number of bytes, but for some; what a text does depends on its first word, up to a colon.
 
 sleep:SECONDS    sleeps before it answers
 fail             fails the request
-count:TEXT       ``count`` is how often TEXT was executed before; every other text's ``count`` includes itself
-timeout:SECONDS  ``count`` is 1 if the request said a timeout of up to SECONDS, else 0
+count:TEXT       the vector is how often TEXT was executed
+timeout:SECONDS  the vector is 1 if the request said a timeout of up to SECONDS, else 0
 
 More words after another colon tell texts apart: "sleep:0.5:first".
 """
@@ -25,12 +25,10 @@ class TritonPythonModel:
     def _answer(self, request):
         texts = [text.decode() for (text,) in pb_utils.get_input_tensor_by_name(request, "text").as_numpy()]
         try:
-            counts = [self._obey(text, request) for text in texts]
+            vectors = np.array([[self._obey(text, request)] for text in texts], np.float32)
         except RuntimeError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
-        lengths = np.array([[len(text.encode())] for text in texts], np.float32)
-        count = np.array(counts, np.int64)[:, None]
-        return pb_utils.InferenceResponse([pb_utils.Tensor("embedding", lengths), pb_utils.Tensor("count", count)])
+        return pb_utils.InferenceResponse([pb_utils.Tensor("embedding", vectors)])
 
     def _obey(self, text, request):
         word, _, rest = text.partition(":")
@@ -38,9 +36,9 @@ class TritonPythonModel:
             return self.executed[rest]
         self.executed[text] += 1
         if word == "timeout":
-            return int(0 < request.timeout() <= float(rest) * 1e6)
+            return 0 < request.timeout() <= float(rest) * 1e6
         if word == "sleep":
             time.sleep(float(rest.partition(":")[0]))
         if word == "fail":
             raise RuntimeError("asked to fail")
-        return self.executed[text]
+        return len(text.encode())

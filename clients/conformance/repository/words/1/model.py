@@ -20,8 +20,9 @@ class TritonPythonModel:
             if word.startswith("sleep:"):
                 time.sleep(float(word.split(":")[1]))
             if word == "fail":
-                sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("asked to fail")))
-                break
+                error = pb_utils.InferenceResponse(error=pb_utils.TritonError("asked to fail"))
+                sender.send(error, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+                return
             word_tensor = pb_utils.Tensor("word", np.array([word.encode()], np.object_))
             index_tensor = pb_utils.Tensor("index", np.array([index], np.int32))
             sender.send(pb_utils.InferenceResponse([word_tensor, index_tensor]))
