@@ -61,6 +61,8 @@ class Course:
             TritonClientError: the error of the last attempt.
         """
         deadline = self._clock() + timeout_s
+        if not self._options.observers:
+            return (yield from self._attempts(method, message, model, deadline, attempts, ()))
         watches = [observer.began(Request(method, model)) for observer in self._options.observers]
         error: TritonClientError | None = RequestCancelledError("the request was given up", model=model)
         try:
@@ -76,7 +78,13 @@ class Course:
                 watch.ended(error)
 
     def stream(self, message: Any, timeout_s: float) -> Send:
-        """What opens a stream; an endpoint is chosen, but not watched: a stream may go on for hours."""
+        """What opens a stream; an endpoint is chosen, but not watched: a stream may go on for hours.
+
+        Raises:
+            RequestCancelledError: the client is closed.
+        """
+        if self.closed:
+            raise RequestCancelledError("the client is closed")
         endpoint = self._balancer.pick()
         self._balancer.released(endpoint)
         headers = [*self._options.headers, ("triton_grpc_error", "true")]

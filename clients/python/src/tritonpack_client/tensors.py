@@ -39,6 +39,8 @@ DTYPE_FROM_DATATYPE: Mapping[str, str] = {
 }
 """Triton's types and NumPy's. NumPy has no bfloat16: its values go in and out as float32."""
 
+# Made once: making one takes longer than reading a short array.
+_LITTLE_ENDIAN = {name: np.dtype(name).newbyteorder("<") for name in DTYPE_FROM_DATATYPE.values()}
 # A message of protobuf holds less than 2 GiB.
 _MOST_BYTES = 2**31 - 2**16
 _LENGTH = struct.Struct("<I")
@@ -217,4 +219,4 @@ def array_from_content(datatype: str, shape: tuple[int, ...], content: bytes) ->
     if datatype == "BF16":
         upper = np.frombuffer(content, "<u2").astype(np.uint32)
         return (upper << 16).view(np.float32).reshape(shape)
-    return np.frombuffer(content, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+    return np.frombuffer(content, _LITTLE_ENDIAN[dtype]).reshape(shape)
