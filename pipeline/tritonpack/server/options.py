@@ -35,6 +35,7 @@ class ServerOptions:
             that was given names loads and unloads others when a client asks it to.
         one_process: serve an ensemble in one process where all its steps are ours; the models of the steps
             aren't loaded then, unless they are named or a client asks for them.
+        arguments: more of Triton's own, e.g. ``--grpc-use-ssl=1``.
     """
 
     repository: Path = Path("model_repository")
@@ -45,6 +46,7 @@ class ServerOptions:
     startup_timeout_s: float = 180.0
     models: tuple[str, ...] | None = None
     one_process: bool = True
+    arguments: tuple[str, ...] = ()
 
     @property
     def ports(self) -> dict[str, int]:
@@ -162,7 +164,7 @@ def command_from_options(
         command.append(f"--model-config-name={options.config_name}")
     if uses_response_cache(options):
         command.append(f"--cache-config=local,size={CACHE_BYTES}")
-    return command
+    return [*command, *options.arguments]
 
 
 def environment_for_server(runtime: Runtime) -> dict[str, str]:
