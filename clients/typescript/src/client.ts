@@ -1,6 +1,7 @@
 /** The client that applications use. */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { status } from "@grpc/grpc-js";
 import {
   batchesOfColumns,
   type Columns,
@@ -22,7 +23,7 @@ import {
 import { limitsFromConfig, type ModelLimits, type ModelState } from "./limits.js";
 import { type ClientOptions, checkTimeout, type Settings, settingsFrom } from "./options.js";
 import { together, windowed } from "./parallel.js";
-import { type RequestOptions, requestFromInputs, tensorsFromAnswer } from "./requests.js";
+import { type RequestOptions, requestFromInputs, shapesInWords, tensorsFromAnswer } from "./requests.js";
 import * as service from "./service.js";
 import { errorFromStatus } from "./status.js";
 import {
@@ -294,12 +295,12 @@ export class Client implements AsyncDisposable {
   ): AsyncGenerator<Tensors, void> {
     const limits = await this.limits(model, options);
     const request = requestFromInputs(limits, inputs, options);
-    // With this header Triton ends a stream that fails with a gRPC status, instead of words alone.
-    const wanted = { ...this.#wanted(options, model), attempts: 1, headers: { triton_grpc_error: "true" } };
+    const wanted = this.#wanted(options, model);
     for await (const answer of this.#course.stream(service.MODEL_STREAM_INFER, request, wanted)) {
       if (answer.errorMessage) {
         const endpoint = this.#settings.urls.join(", ");
-        throw errorFromStatus(undefined, answer.errorMessage, { model, endpoint, attempt: 1, attempts: 1 });
+        // Triton tells words alone. Its header `triton_grpc_error` asks for a status, and ends servers whose streams are cut.
+        throw errorFromStatus(status.INTERNAL, answer.errorMessage, { model, endpoint, attempts: 1 });
       }
       if (answer.inferResponse && answer.inferResponse.outputs.length > 0) {
         yield tensorsFromAnswer(answer.inferResponse, model);
@@ -309,7 +310,7 @@ export class Client implements AsyncDisposable {
 
   async #infer(limits: ModelLimits, inputs: TensorInputs, options: InferOptions): Promise<Tensors> {
     const request = requestFromInputs(limits, inputs, options);
-    const wanted = this.#wanted(options, limits.model);
+    const wanted = { ...this.#wanted(options, limits.model), inWords: () => shapesInWords(request(0)) };
     // What a model remembers of a request it must not see twice.
     const trip = limits.stateful ? { ...wanted, attempts: 1 } : wanted;
     return tensorsFromAnswer(await this.#course.request(service.MODEL_INFER, request, trip), limits.model);

@@ -17,8 +17,8 @@ export interface Wanted {
   /** The most attempts, where the client's retries don't apply. */
   readonly attempts?: number | undefined;
   readonly signal: AbortSignal | undefined;
-  /** Headers beside the client's. */
-  readonly headers?: Readonly<Record<string, string>>;
+  /** What was sent, where the server gives no reason. */
+  readonly inWords?: () => string;
 }
 
 /** A request on its way. */
@@ -73,36 +73,26 @@ export class Course {
     }
   }
 
-  /** Like `request`, for any number of answers; nothing is sent again once one has come. */
+  /** Send a message once, and give its answers as they come. */
   async *stream<Q, A>(
     method: Method<Q, A>,
     request: (leftMs: number) => Q,
     wanted: Wanted,
   ): AsyncGenerator<A, void> {
-    const trip = this.#trip(wanted);
-    for (;;) {
-      const [lease, sending] = this.#depart(trip);
-      let failure: Failure | undefined;
-      let given = false;
-      let ending: Ending = "unknown";
-      try {
-        const endpoint = this.#endpoints[lease.index] as Endpoint;
-        for await (const answer of endpoint.stream(method, request(sending.leftMs), sending)) {
-          ending = endingOf(answer);
-          if (answer instanceof Failure) {
-            failure = answer;
-            break;
-          }
-          given = true;
-          yield answer;
+    const trip = this.#trip({ ...wanted, attempts: 1 });
+    const [lease, sending] = this.#depart(trip);
+    let ending: Ending = "unknown";
+    try {
+      const endpoint = this.#endpoints[lease.index] as Endpoint;
+      for await (const answer of endpoint.stream(method, request(sending.leftMs), sending)) {
+        ending = endingOf(answer);
+        if (answer instanceof Failure) {
+          throw this.#errorOf(answer, lease, trip);
         }
-      } finally {
-        lease.end(ending);
+        yield answer;
       }
-      if (failure === undefined) {
-        return;
-      }
-      await this.#afterFailure(failure, lease, given ? { ...trip, most: trip.attempt } : trip);
+    } finally {
+      lease.end(ending);
     }
   }
 
@@ -121,30 +111,34 @@ export class Course {
     if (this.#closed) {
       throw new RequestCancelledError("the client is closed", { model });
     }
-    const headers = trip.headers
-      ? { ...this.#settings.headers(), ...trip.headers }
-      : this.#settings.headers();
+    const headers = this.#settings.headers();
     trip.attempt += 1;
     const leftMs = Math.max(1, trip.deadline - performance.now());
     return [this.#balancer.pick(), { leftMs, headers, signal }];
   }
 
-  /** Throw the error of a failed attempt, or return after the pause before the next one. */
-  async #afterFailure(failure: Failure, lease: Lease, trip: Trip): Promise<void> {
+  #errorOf(failure: Failure, lease: Lease, trip: Trip): TritonClientError {
     const endpoint = this.#settings.urls[lease.index] ?? "";
     if (trip.signal?.aborted) {
-      throw cancelled(trip, endpoint, trip.signal.reason);
+      return cancelled(trip, endpoint, trip.signal.reason);
     }
-    const { model, attempt, most: attempts } = trip;
-    const facts = { model, endpoint, attempt, attempts, cause: failure.cause };
-    const error = errorFromStatus(failure.code, failure.words, facts);
+    const { model, attempt: attempts, most: maxAttempts } = trip;
+    const facts = { model, endpoint, attempts, maxAttempts, cause: failure.cause };
+    // Node.js drops header lines that end in a space, and with them some of Triton's words.
+    const words = failure.words || `no reason came with it; ${trip.inWords?.() ?? "the server's log has it"}`;
+    return errorFromStatus(failure.code, words, facts);
+  }
+
+  /** Throw the error of a failed attempt, or return after the pause before the next one. */
+  async #afterFailure(failure: Failure, lease: Lease, trip: Trip): Promise<void> {
+    const error = this.#errorOf(failure, lease, trip);
     const pause = this.#pauseMs(error, lease, trip);
     if (pause === undefined) {
       throw error;
     }
     if (pause > 0) {
       await sleep(pause, undefined, trip.signal ? { signal: trip.signal } : {}).catch((reason: Error) => {
-        throw cancelled(trip, endpoint, reason.cause);
+        throw cancelled(trip, error.endpoint, reason.cause);
       });
     }
   }
@@ -172,13 +166,7 @@ function endingOf(outcome: unknown): Ending {
 }
 
 function cancelled(trip: Trip, endpoint: string, cause: unknown): RequestCancelledError {
-  const { model, attempt, most: attempts } = trip;
-  return new RequestCancelledError("the call was cancelled", {
-    model,
-    endpoint,
-    attempt,
-    attempts,
-    status: "CANCELLED",
-    cause,
-  });
+  const { model, attempt: attempts, most: maxAttempts } = trip;
+  const facts = { model, endpoint, attempts, maxAttempts, status: "CANCELLED", cause };
+  return new RequestCancelledError("the call was cancelled", facts);
 }

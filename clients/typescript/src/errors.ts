@@ -24,9 +24,9 @@ export interface ErrorFacts {
   /** The server's `host:port`. */
   readonly endpoint?: string | undefined;
   /** How many attempts were made; 0 if nothing was sent. */
-  readonly attempt?: number | undefined;
-  /** The most attempts that would have been made. */
   readonly attempts?: number | undefined;
+  /** The most attempts that would have been made. */
+  readonly maxAttempts?: number | undefined;
   /** What the reader can do about it. */
   readonly hint?: string | undefined;
   /** Name of the gRPC status, e.g. `UNAVAILABLE`; empty if the error isn't a status. */
@@ -42,9 +42,9 @@ export class TritonClientError extends Error {
   readonly model: string;
   readonly endpoint: string;
   /** How many attempts were made; 0 if nothing was sent. */
-  readonly attempt: number;
-  /** The most attempts that would have been made. */
   readonly attempts: number;
+  /** The most attempts that would have been made. */
+  readonly maxAttempts: number;
   readonly hint: string;
   readonly status: string;
 
@@ -53,8 +53,8 @@ export class TritonClientError extends Error {
     this.reason = reason;
     this.model = facts.model ?? "";
     this.endpoint = facts.endpoint ?? "";
-    this.attempt = facts.attempt ?? 0;
     this.attempts = facts.attempts ?? 0;
+    this.maxAttempts = facts.maxAttempts ?? this.attempts;
     this.hint = facts.hint ?? "";
     this.status = facts.status ?? "";
   }
@@ -63,7 +63,7 @@ export class TritonClientError extends Error {
 function wholeMessage(reason: string, facts: ErrorFacts): string {
   const where = [facts.model && `model '${facts.model}'`, facts.endpoint && `at ${facts.endpoint}`];
   const place = where.filter(Boolean).join(" ");
-  const tries = facts.attempt ? `attempt ${facts.attempt} of ${facts.attempts}` : "";
+  const tries = facts.attempts ? `attempt ${facts.attempts} of ${facts.maxAttempts ?? facts.attempts}` : "";
   const context = [place, tries].filter(Boolean).join(", ");
   const text = context ? `${reason} (${context})` : reason;
   return facts.hint ? `${text}. ${facts.hint}` : text;

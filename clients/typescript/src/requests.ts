@@ -90,6 +90,12 @@ function parameterFrom(name: string, value: Parameter, model: string): InferPara
   }
 }
 
+/** What a request holds, for errors. */
+export function shapesInWords({ inputs }: ModelInferRequest): string {
+  const shapes = inputs.map(({ name, datatype, shape }) => `${name} ${datatype} [${shape.join(", ")}]`);
+  return `the request's shapes are ${shapes.join(", ") || "none"}`;
+}
+
 /**
  * The outputs of an answer by name.
  *
