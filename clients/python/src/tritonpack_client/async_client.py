@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from tritonpack_client import tasks
 from tritonpack_client.awaiting import Awaiting, each
+from tritonpack_client.batching import check_rows
 from tritonpack_client.connection import Connection, streamed
 from tritonpack_client.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
     from types import TracebackType
 
     import numpy as np
@@ -85,21 +87,20 @@ class AsyncClient(Connection[Awaiting]):
         Yields:
             (d,) float32 for each text, in order.
         """
+        check_rows(texts)
         limits = await self._io.run(self._calls.task_limits(tasks.EMBED, model, timeout_s))
         windows = Windows(limits)
         done = 0
         concurrency = self.options.concurrency
-        answers = self._io.ordered(self._parts(windows, limits, texts, timeout_s), concurrency, 2 * concurrency)
-        try:
+        parts = self._parts(windows, limits, texts, timeout_s)
+        # A generator that is left inside another one is closed some time later, and so are its requests.
+        async with aclosing(self._io.ordered(parts, concurrency, 2 * concurrency)) as answers:
             async for found in answers:
                 done += len(found)
                 for vector in windows.results(found):
                     yield vector
                 if progress:
                     progress(done)
-        finally:
-            # A generator that is left inside another one is closed some time later, and so are its requests.
-            await answers.aclose()
 
     async def _parts(
         self,
@@ -107,11 +108,12 @@ class AsyncClient(Connection[Awaiting]):
         limits: ModelLimits,
         texts: Iterable[str] | AsyncIterable[str],
         timeout_s: float | None,
-    ) -> AsyncIterator[Steps[list[Any]]]:
-        async for text in each(texts):
-            if windows.add(text):
-                for columns, batch in windows.cut():
-                    yield self._calls.batch(tasks.EMBED, limits, columns, batch, timeout_s)
+    ) -> AsyncGenerator[Steps[list[Any]], None]:
+        async with aclosing(each(texts)) as rows:
+            async for text in rows:
+                if windows.add(text):
+                    for columns, batch in windows.cut():
+                        yield self._calls.batch(tasks.EMBED, limits, columns, batch, timeout_s)
         for columns, batch in windows.cut():
             yield self._calls.batch(tasks.EMBED, limits, columns, batch, timeout_s)
 
@@ -164,10 +166,11 @@ class AsyncClient(Connection[Awaiting]):
             Every output by name.
         """
         send = await self._io.run(self._calls.streamed(model, inputs, timeout_s))
-        async for answer in self._io.stream(send):
-            outputs = streamed(answer, model, self.options.urls[send.endpoint])
-            if outputs is not None:
-                yield outputs
+        async with aclosing(self._io.stream(send)) as answers:
+            async for answer in answers:
+                outputs = streamed(answer, model, self.options.urls[send.endpoint])
+                if outputs is not None:
+                    yield outputs
 
     def _open(self) -> Awaiting:
         return Awaiting(self.options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -13,7 +14,7 @@ from tritonpack_client.service import CLOSED, METHODS, failure_from
 from tritonpack_client.steps import Pause, Send
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from tritonpack_client.options import Options
     from tritonpack_client.steps import Steps, Together
@@ -32,9 +33,11 @@ class Awaiting:
         self._options = options
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._calls: dict[tuple[int, str], Any] = {}
+        self._closed = asyncio.Event()
 
     async def close(self) -> None:
         """Close the channels; what is in flight is cancelled."""
+        self._closed.set()
         for channel in self._channels.values():
             await channel.close()
 
@@ -51,11 +54,13 @@ class Awaiting:
         finally:
             steps.close()
 
-    async def ordered(self, parts: AsyncIterator[Steps[T]], concurrency: int, ahead: int) -> AsyncGenerator[T, None]:
+    async def ordered(
+        self, parts: AsyncGenerator[Steps[T], None], concurrency: int, ahead: int
+    ) -> AsyncGenerator[T, None]:
         """Carry steps out at the same time, and give their results in order; the first error cancels the rest.
 
         Args:
-            parts: taken as they can be started.
+            parts: taken as they can be started; closed at the end.
             concurrency: the most at a time.
             ahead: the most that are started or finished and not given yet.
         """
@@ -75,7 +80,7 @@ class Awaiting:
         try:
             async for steps in parts:
                 tasks.append(asyncio.create_task(one(steps)))
-                if len(tasks) >= ahead:
+                if len(tasks) >= ahead or broken.done():
                     yield await _first(tasks, broken)
             while tasks:
                 yield await _first(tasks, broken)
@@ -83,11 +88,12 @@ class Awaiting:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            broken.cancel()
-            if not broken.cancelled():
+            await parts.aclose()
+            if not broken.cancel():
+                # Seen: asyncio reports errors that nobody looks at.
                 broken.exception()
 
-    async def stream(self, send: Send) -> AsyncIterator[Any]:
+    async def stream(self, send: Send) -> AsyncGenerator[Any, None]:
         """Send one message, and give the answers' messages as they come; a `Failure` is the last."""
         try:
             call = self._call(send, stream=True)(
@@ -101,6 +107,10 @@ class Awaiting:
                 yield answer
         except grpc.RpcError as error:
             yield failure_from(error)
+        except asyncio.CancelledError:
+            if not self._ended_by_close():
+                raise
+            yield CLOSED
         finally:
             call.cancel()
 
@@ -114,11 +124,27 @@ class Awaiting:
                 return failure_from(error)
             except grpc.aio.UsageError:
                 return CLOSED
+            except asyncio.CancelledError:
+                if not self._ended_by_close():
+                    raise
+                return CLOSED
         if isinstance(effect, Pause):
-            await asyncio.sleep(effect.seconds)
-            return None
-        parts = each(effect.parts)
-        return [result async for result in self.ordered(parts, effect.concurrency, len(effect.parts))]
+            return await self._pause(effect.seconds)
+        async with aclosing(self.ordered(each(effect.parts), effect.concurrency, len(effect.parts))) as results:
+            return [result async for result in results]
+
+    async def _pause(self, seconds: float) -> None:
+        closed = asyncio.create_task(self._closed.wait())
+        try:
+            await asyncio.wait([closed], timeout=seconds)
+        finally:
+            closed.cancel()
+
+    def _ended_by_close(self) -> bool:
+        """Whether a cancellation came from `close`: gRPC cancels whoever awaits a call of a closed channel."""
+        # Python 3.10 doesn't know whether a task is being cancelled.
+        cancelling = getattr(asyncio.current_task(), "cancelling", lambda: 0)
+        return self._closed.is_set() and not cancelling()
 
     def _call(self, send: Send, *, stream: bool = False) -> Any:
         key = send.endpoint, send.method
@@ -143,7 +169,7 @@ class Awaiting:
         return self._channels[place]
 
 
-async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     """The items of either kind of iterable."""
     if isinstance(items, AsyncIterable):
         async for item in items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tritonpack_client.errors import InputTypeError, InvalidInputError
 from tritonpack_client.tensors import encode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,11 +37,7 @@ def columns_from_rows(limits: ModelLimits, rows: Iterable[object], first: int = 
         InvalidInputError: a text can't be encoded.
     """
     names = [spec.name for spec in limits.inputs]
-    if isinstance(rows, (str, bytes)):
-        raise InputTypeError(
-            f"texts is one {type(rows).__name__}, not a list: each of its characters would be a text",
-            hint="Pass [text]",
-        )
+    check_rows(rows)
     if names == ["waveform"]:
         return {"waveform": [_sound(row, place) for place, row in enumerate(rows, first)]}
     if len(names) == 1:
@@ -52,6 +49,22 @@ def columns_from_rows(limits: ModelLimits, rows: Iterable[object], first: int = 
         name: [encode_text(name, place, pair[side]) for place, pair in enumerate(pairs, first)]
         for side, name in enumerate(ordered)
     }
+
+
+def check_rows(rows: object) -> None:
+    """Refuse what holds no rows.
+
+    Raises:
+        InputTypeError: it is one text, or nothing to iterate over.
+    """
+    if isinstance(rows, (str, bytes)):
+        raise InputTypeError(
+            f"texts is one {type(rows).__name__}, not a list: each of its characters would be a text",
+            hint="Pass [text]",
+        )
+    # An array without dimensions has the method, and refuses.
+    if not isinstance(rows, (Iterable, AsyncIterable)) or getattr(rows, "shape", None) == ():
+        raise InputTypeError(f"texts is {type(rows).__name__}, not an iterable of rows", hint="Pass a list")
 
 
 def _pair(row: object, place: int, limits: ModelLimits) -> Sequence[object]:

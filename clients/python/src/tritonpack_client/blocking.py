@@ -14,7 +14,7 @@ from tritonpack_client.service import CLOSED, METHODS, failure_from
 from tritonpack_client.steps import Failure, Pause, Send, Together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from tritonpack_client.options import Options
     from tritonpack_client.steps import Steps
@@ -53,7 +53,7 @@ class Blocking:
         finally:
             steps.close()
 
-    def ordered(self, parts: Iterator[Steps[T]], concurrency: int, ahead: int) -> Iterator[T]:
+    def ordered(self, parts: Iterator[Steps[T]], concurrency: int, ahead: int) -> Generator[T, None, None]:
         """Carry steps out at the same time, and give their results in order; the first error cancels the rest.
 
         Args:
@@ -81,14 +81,14 @@ class Blocking:
         finally:
             several.cancel()
 
-    def stream(self, send: Send) -> Iterator[Any]:
+    def stream(self, send: Send) -> Generator[Any, None, None]:
         """Send one message, and give the answers' messages as they come; a `Failure` is the last."""
         try:
             call = self._call(send, stream=True)(
                 iter([send.message]), timeout=send.timeout_s, metadata=list(send.metadata)
             )
-        except ValueError:
-            yield CLOSED
+        except ValueError as error:
+            yield self._closed_failure(error)
             return
         try:
             yield from call
@@ -101,8 +101,18 @@ class Blocking:
         """Send a message; gRPC's future of the answer, or a `Failure`."""
         try:
             return self._call(send).future(send.message, timeout=send.timeout_s, metadata=list(send.metadata))
-        except ValueError:
-            return CLOSED
+        except ValueError as error:
+            return self._closed_failure(error)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; `close` ends it."""
+        self._closed.wait(seconds)
+
+    def _closed_failure(self, error: ValueError) -> Failure:
+        """What gRPC's error means: it has the same for a channel that another thread closed and for other things."""
+        if not self._closed.is_set():
+            raise error
+        return CLOSED
 
     def _perform(self, effect: Send | Pause | Together) -> Any:
         if isinstance(effect, Send):
@@ -110,12 +120,10 @@ class Blocking:
                 return self._call(effect)(effect.message, timeout=effect.timeout_s, metadata=list(effect.metadata))
             except grpc.RpcError as error:
                 return failure_from(error)
-            except ValueError:
-                # gRPC's word for a channel that another thread closed.
-                return CLOSED
+            except ValueError as error:
+                return self._closed_failure(error)
         if isinstance(effect, Pause):
-            self._closed.wait(effect.seconds)
-            return None
+            return self.pause(effect.seconds)
         return [*self.ordered(iter(effect.parts), effect.concurrency, len(effect.parts))]
 
     def _call(self, send: Send, *, stream: bool = False) -> Any:
@@ -154,13 +162,22 @@ class _Several:
 
     def wait(self) -> None:
         """Wait until one of them can go on, and let it."""
-        timeout_s = max(0.0, self._pauses[0][0] - time.monotonic()) if self._pauses else None
-        try:
-            number = self._answered.get(timeout=timeout_s)
-        except queue.Empty:
+        left_s = max(0.0, self._pauses[0][0] - time.monotonic()) if self._pauses else None
+        number = self._answered_within(left_s)
+        if number is None:
             self._go_on(heapq.heappop(self._pauses)[1], None)
-            return
-        self._go_on(number, _outcome(self._futures.pop(number)))
+        else:
+            self._go_on(number, _outcome(self._futures.pop(number)))
+
+    def _answered_within(self, timeout_s: float | None) -> int | None:
+        if timeout_s is not None and not self._futures:
+            # Nothing can be answered, so that nothing but the driver hears of `close`.
+            self._driver.pause(timeout_s)
+            return None
+        try:
+            return self._answered.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
 
     def cancel(self) -> None:
         """Give up those that aren't finished."""

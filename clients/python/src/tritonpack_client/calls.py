@@ -16,11 +16,18 @@ from tritonpack_client.batching import (
     count_rows,
     in_order,
 )
-from tritonpack_client.errors import DeadlineExceededError, InvalidInputError, ServerUnavailableError
+from tritonpack_client.errors import (
+    DeadlineExceededError,
+    InputTypeError,
+    InvalidInputError,
+    ServerUnavailableError,
+    UnexpectedAnswerError,
+)
 from tritonpack_client.limits import ModelLimits, ModelState, limits_from_config
+from tritonpack_client.options import checked_timeout_s
 from tritonpack_client.steps import Pause, Together
 from tritonpack_client.tasks import CLASSIFY, EMBED, Task, check, results
-from tritonpack_client.tensors import arrays_from_message, message_from_arrays
+from tritonpack_client.tensors import arrays_from_message, encode_text, message_from_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +41,21 @@ if TYPE_CHECKING:
 
 _PROBE_TIMEOUT_S = 2.0
 _POLL_INTERVAL_S = 0.1
+
+
+def checked_name(model: str) -> str:
+    """A model's name that can be sent.
+
+    Raises:
+        InputTypeError: it's no text.
+        InvalidInputError: it's empty, or holds a lone surrogate.
+    """
+    if not isinstance(model, str):
+        raise InputTypeError(f"the model's name is {type(model).__name__}, not str")
+    encode_text("model", 0, model)
+    if not model:
+        raise InvalidInputError("the model's name is empty", hint="`Client.models()` lists what the server has")
+    return model
 
 
 class Calls:
@@ -57,29 +79,29 @@ class Calls:
         Raises:
             InvalidInputError: it isn't above 0.
         """
-        if timeout_s is None:
-            return self._options.timeout_s
-        if not timeout_s > 0:
-            raise InvalidInputError(f"timeout_s is {timeout_s}; it must be above 0")
-        return timeout_s
+        return checked_timeout_s(self._options.timeout_s if timeout_s is None else timeout_s)
 
     def is_ready(self, model: str | None, timeout_s: float | None = None) -> Steps[bool]:
         """Whether somebody takes requests; False if nobody answers."""
-        method = "ModelReady" if model else "ServerReady"
-        message = service_pb2.ModelReadyRequest(name=model) if model else service_pb2.ServerReadyRequest()
-        timeout_s = self.deadline_s(timeout_s) if timeout_s else min(self._options.timeout_s, _PROBE_TIMEOUT_S)
-        try:
-            answer = yield from self._course.request(
-                method, message, model=model or "", timeout_s=timeout_s, attempts=1
+        timeout_s = self.deadline_s(min(self._options.timeout_s, _PROBE_TIMEOUT_S) if timeout_s is None else timeout_s)
+        if model is None:
+            request = self._course.request(
+                "ServerReady", service_pb2.ServerReadyRequest(), timeout_s=timeout_s, attempts=1
             )
+        else:
+            message = service_pb2.ModelReadyRequest(name=checked_name(model))
+            request = self._course.request("ModelReady", message, model=model, timeout_s=timeout_s, attempts=1)
+        try:
+            answer = yield from request
         except (ServerUnavailableError, DeadlineExceededError):
             return False
         return bool(answer.ready)
 
     def wait_ready(self, timeout_s: float, model: str | None) -> Steps[None]:
-        """Ask again and again."""
+        """Ask again and again, once at least."""
         deadline = time.monotonic() + timeout_s
-        while not (yield from self.is_ready(model)):
+        longest_s = min(self._options.timeout_s, _PROBE_TIMEOUT_S)
+        while not (yield from self.is_ready(model, min(longest_s, max(deadline - time.monotonic(), _POLL_INTERVAL_S)))):
             if time.monotonic() >= deadline:
                 raise ServerUnavailableError(
                     f"not ready after {timeout_s:g} s",
@@ -105,7 +127,7 @@ class Calls:
     def limits(self, model: str, timeout_s: float | None = None) -> Steps[ModelLimits]:
         """What a model takes and gives, asked for once."""
         if model not in self._limits:
-            message = service_pb2.ModelConfigRequest(name=model)
+            message = service_pb2.ModelConfigRequest(name=checked_name(model))
             answer = yield from self._course.request(
                 "ModelConfig", message, model=model, timeout_s=self.deadline_s(timeout_s)
             )
@@ -162,8 +184,14 @@ class Calls:
         limits = yield from self.task_limits(EMBED, model, timeout_s)
         columns = columns_from_rows(limits, rows)
         if count_rows(columns):
-            # Ten times as fast as np.stack, and refuses rows of unequal lengths too.
-            return np.array((yield from self.results(EMBED, limits, columns, timeout_s)))
+            vectors = yield from self.results(EMBED, limits, columns, timeout_s)
+            try:
+                # Ten times as fast as np.stack, and refuses rows of unequal lengths too.
+                return np.array(vectors)
+            except ValueError as error:
+                raise UnexpectedAnswerError(
+                    "the model's vectors differ in length", model=model, endpoint=self._endpoint
+                ) from error
         return np.empty((0, max(limits.outputs[0].dims[-1], 0)), np.float32)
 
     def score_pairs(

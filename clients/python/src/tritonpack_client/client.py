@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from tritonpack_client import tasks
+from tritonpack_client.batching import check_rows
 from tritonpack_client.blocking import Blocking
 from tritonpack_client.connection import Connection, streamed
 from tritonpack_client.windows import Windows
@@ -121,15 +123,18 @@ class Client(Connection[Blocking]):
         Raises:
             TritonClientError: as in `embed`; vectors that were given before stay good.
         """
+        check_rows(texts)
         limits = self._io.run(self._calls.task_limits(tasks.EMBED, model, timeout_s))
         windows = Windows(limits)
         done = 0
         concurrency = self.options.concurrency
-        for found in self._io.ordered(self._parts(windows, limits, texts, timeout_s), concurrency, 2 * concurrency):
-            done += len(found)
-            yield from windows.results(found)
-            if progress:
-                progress(done)
+        parts = self._parts(windows, limits, texts, timeout_s)
+        with closing(self._io.ordered(parts, concurrency, 2 * concurrency)) as answers:
+            for found in answers:
+                done += len(found)
+                yield from windows.results(found)
+                if progress:
+                    progress(done)
 
     def _parts(
         self, windows: Windows, limits: ModelLimits, texts: Iterable[str], timeout_s: float | None
@@ -238,10 +243,11 @@ class Client(Connection[Blocking]):
             Every output by name.
         """
         send = self._io.run(self._calls.streamed(model, inputs, timeout_s))
-        for answer in self._io.stream(send):
-            outputs = streamed(answer, model, self.options.urls[send.endpoint])
-            if outputs is not None:
-                yield outputs
+        with closing(self._io.stream(send)) as answers:
+            for answer in answers:
+                outputs = streamed(answer, model, self.options.urls[send.endpoint])
+                if outputs is not None:
+                    yield outputs
 
     def _open(self) -> Blocking:
         return Blocking(self.options)

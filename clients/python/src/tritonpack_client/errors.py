@@ -5,7 +5,7 @@ TritonClientError
 │   └── InputTypeError           (also TypeError) it has the wrong type, e.g. a bare ``str`` for a list
 ├── InvalidRequestError          the server refuses the request: shape, type, batch size
 ├── ModelNotFoundError           the server doesn't have the model, or hasn't loaded it
-├── AccessDeniedError            the server wants other credentials
+├── AccessDeniedError            the server wants other credentials, or its own aren't trusted
 ├── NotSupportedError            the server doesn't offer this call
 ├── OverloadedError              the server has no room: a full queue, memory
 │   └── QueueTimeoutError        it had room, but didn't come to the request in time
@@ -34,10 +34,19 @@ class TritonClientError(Exception):
         hint: what the reader can do about it.
         attempt: how many attempts were made; 0 if nothing was sent.
         attempts: the most that would have been made.
+        status: the name of the gRPC status that said so; empty if none did.
     """
 
     def __init__(
-        self, message: str, *, model: str = "", endpoint: str = "", hint: str = "", attempt: int = 0, attempts: int = 0
+        self,
+        message: str,
+        *,
+        model: str = "",
+        endpoint: str = "",
+        hint: str = "",
+        attempt: int = 0,
+        attempts: int = 0,
+        status: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -46,6 +55,7 @@ class TritonClientError(Exception):
         self.hint = hint
         self.attempt = attempt
         self.attempts = attempts
+        self.status = status
 
     def __str__(self) -> str:
         """Message, then model, endpoint and attempt, then the hint."""
@@ -78,7 +88,7 @@ class ModelNotFoundError(TritonClientError):
 
 
 class AccessDeniedError(TritonClientError):
-    """The server wants other credentials."""
+    """The server wants other credentials, or its own aren't trusted."""
 
 
 class NotSupportedError(TritonClientError):
@@ -174,4 +184,4 @@ def error_from_status(
     kind, hint = next((found for words, found in ERROR_FROM_WORDS.items() if words in message), (kind, hint))
     # An unnamed request is announced as "[request id: <id_unknown>]", which tells nobody anything.
     words = message.removeprefix("[request id: <id_unknown>]").strip().rstrip(".")
-    return kind(words, model=model, endpoint=endpoint, hint=hint, attempt=attempt, attempts=attempts)
+    return kind(words, model=model, endpoint=endpoint, hint=hint, attempt=attempt, attempts=attempts, status=status)

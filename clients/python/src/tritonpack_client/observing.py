@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """One request, which may take several attempts.
+    """One request, which may take several attempts; a stream is one request until its last answer.
 
     Attributes:
         method: of Triton's gRPC service, e.g. ``ModelInfer``.
@@ -29,6 +29,9 @@ class Watch(Protocol):
 
     headers: Mapping[str, str]
     """Sent with every attempt, e.g. the trace context."""
+
+    def attempt_began(self, endpoint: str, attempt: int) -> None:
+        """An attempt begins, the first with number 1, at the endpoint ``host:port``."""
 
     def attempt_failed(self, error: TritonClientError, pause_s: float) -> None:
         """An attempt failed, and another follows after a pause."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 Compression = Literal["gzip", "deflate"]
 
 _COMPRESSIONS = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+
+
+_NAME_OF_HEADER = re.compile("[a-z0-9_.-]+")
+_LONGEST_S = 365 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,11 @@ class Options:
             raise InvalidInputError("url is an empty list; a client needs one endpoint at least")
         for url in self.urls:
             host, _, port = url.rpartition(":")
-            if "://" in url or not host or not port.isdecimal():
+            if "://" in url or not host or not (port.isdecimal() and port.isascii()):
                 raise InvalidInputError(f"url {url!r} isn't host:port", hint="Example: 127.0.0.1:8001")
-        if not self.timeout_s > 0 or self.concurrency < 1:
-            raise InvalidInputError(
-                f"timeout_s must be above 0 and concurrency at least 1; got {self.timeout_s} and {self.concurrency}"
-            )
+        checked_timeout_s(self.timeout_s)
+        if self.concurrency < 1:
+            raise InvalidInputError(f"concurrency is {self.concurrency}; it must be 1 or more")
         if self.compression not in _COMPRESSIONS:
             raise InvalidInputError(f"compression is {self.compression!r}; it is 'gzip', 'deflate' or None")
         if self.keepalive_s is not None and not self.keepalive_s > 0:
@@ -134,6 +138,17 @@ class Options:
         return arguments
 
 
+def checked_timeout_s(timeout_s: float) -> float:
+    """A deadline; infinity is a year.
+
+    Raises:
+        InvalidInputError: it isn't above 0.
+    """
+    if not timeout_s > 0:
+        raise InvalidInputError(f"timeout_s is {timeout_s}; it must be above 0")
+    return min(timeout_s, _LONGEST_S)
+
+
 def urls_of(url: str | Sequence[str]) -> tuple[str, ...]:
     """One url or several, as a tuple."""
     return (url,) if isinstance(url, str) else tuple(url)
@@ -148,7 +163,7 @@ def headers_of(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]
     found = []
     for name, value in (headers or {}).items():
         lower = name.lower()
-        if not lower or not set(lower) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_.") or lower.startswith("grpc-"):
+        if not _NAME_OF_HEADER.fullmatch(lower) or lower.startswith("grpc-") or lower.endswith("-bin"):
             raise InvalidInputError(f"headers: {name!r} is no name of a header that may be set")
         if not value.isascii() or not value.isprintable():
             raise InvalidInputError(f"headers: the value of {name!r} holds what isn't printable ASCII")

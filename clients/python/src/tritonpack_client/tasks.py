@@ -32,7 +32,7 @@ class Task:
         words: what it does, for errors.
         inputs: the inputs that a model of this task may have, one of these sets.
         outputs: name and type of each output that it has.
-        ranks: the outputs' dimensions, rows included.
+        rank: the outputs' dimensions, rows included; ``counts`` has two.
         result: one row's result, from the outputs and the row's number.
     """
 
@@ -138,15 +138,15 @@ def results(task: Task, outputs: Arrays, rows: int, *, model: str, endpoint: str
     Raises:
         UnexpectedAnswerError: the outputs aren't those of so many rows: they would go to the wrong ones.
     """
-    for name in task.outputs:
-        array = outputs.get(name)
-        rank = 2 if name == "counts" else task.rank
-        if array is None or array.ndim != rank or len(array) != rows:
-            shape = None if array is None else list(array.shape)
-            expected = ", ".join([str(rows), *["n"] * (rank - 1)])
-            raise UnexpectedAnswerError(
-                f"{name} should be ({expected}), and is {shape}", model=model, endpoint=endpoint
-            )
+    shapes = {name: outputs[name].shape if name in outputs else None for name in task.outputs}
+    counted = shapes.pop("counts", (rows, 1)) == (rows, 1)
+    first = next(iter(shapes.values()))
+    if not counted or first is None or len(first) != task.rank or first[0] != rows or {*shapes.values()} != {first}:
+        expected = ", ".join([str(rows), *["n"] * (task.rank - 1)])
+        found = ", ".join(f"{name} {outputs[name].shape if name in outputs else None}" for name in task.outputs)
+        raise UnexpectedAnswerError(f"outputs should be ({expected}), and are {found}", model=model, endpoint=endpoint)
+    if "counts" in task.outputs and not ((outputs["counts"] >= 0) & (outputs["counts"] <= first[1])).all():
+        raise UnexpectedAnswerError(f"counts aren't between 0 and {first[1]}", model=model, endpoint=endpoint)
     return [task.result(outputs, row) for row in range(rows)]
 
 

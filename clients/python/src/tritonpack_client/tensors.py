@@ -61,9 +61,9 @@ def message_from_arrays(
         InvalidInputError: a name that the model doesn't have, a text that can't be encoded, or more than fits.
     """
     names = [spec.name for spec in limits.inputs]
-    if unknown := sorted(set(inputs) - set(names)):
+    if unknown := sorted(repr(name) for name in inputs if name not in names):
         raise InvalidInputError(
-            f"no input named {', '.join(map(repr, unknown))}; the inputs are {', '.join(names)}",
+            f"no input named {', '.join(unknown)}; the inputs are {', '.join(names)}",
             model=limits.model,
             endpoint=endpoint,
         )
@@ -92,12 +92,14 @@ def content_from_array(spec: TensorSpec, array: NDArray[Any], *, model: str = ""
     """
     if not isinstance(array, np.ndarray):
         raise InputTypeError(f"input {spec.name!r} is {type(array).__name__}, not a NumPy array", model=model)
+    # Kinds of array of their own, such as masked ones, flatten in ways of their own.
+    array = np.asarray(array)
     if spec.datatype == "BYTES":
         if array.dtype.kind not in "OSU":
             raise InputTypeError(f"input {spec.name!r} is {array.dtype}; the model takes str or bytes", model=model)
         return content_from_items(encode_items(f"input {spec.name!r}", array.ravel().tolist()))
     wanted = DTYPE_FROM_DATATYPE[spec.datatype]
-    if array.dtype != wanted:
+    if array.dtype.newbyteorder("=") != wanted:
         raise InputTypeError(
             f"input {spec.name!r} is {array.dtype}; the model takes {wanted} ({spec.datatype})",
             model=model,
@@ -111,7 +113,7 @@ def content_from_array(spec: TensorSpec, array: NDArray[Any], *, model: str = ""
 
 def _rounded_to_bf16(array: NDArray[np.float32]) -> NDArray[np.uint16]:
     """The upper halves, rounded to the nearest, ties to even."""
-    bits = np.ascontiguousarray(array).view(np.uint32).astype(np.uint64)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     return np.where(np.isnan(array), (bits >> 16) | 0x40, rounded).astype("<u2")
 
@@ -127,7 +129,7 @@ def encode_items(name: str, items: Iterable[object]) -> list[bytes]:
         InputTypeError: one is something else.
         InvalidInputError: a text can't be encoded.
     """
-    return [item if type(item) is bytes else encode_text(name, place, item) for place, item in enumerate(items)]
+    return [item if isinstance(item, bytes) else encode_text(name, place, item) for place, item in enumerate(items)]
 
 
 def encode_text(name: str, place: int, text: object) -> bytes:
@@ -189,8 +191,14 @@ def arrays_from_message(
     Raises:
         UnexpectedAnswerError: what is in it isn't what it says.
     """
+    if len(response.outputs) != len(response.raw_output_contents):
+        raise UnexpectedAnswerError(
+            f"{len(response.outputs)} outputs have {len(response.raw_output_contents)} contents",
+            model=model,
+            endpoint=endpoint,
+        )
     arrays = {}
-    for output, content in zip(response.outputs, response.raw_output_contents, strict=False):
+    for output, content in zip(response.outputs, response.raw_output_contents, strict=True):
         try:
             arrays[output.name] = array_from_content(output.datatype, tuple(output.shape), content)
         except (ValueError, KeyError) as error:
@@ -204,19 +212,23 @@ def arrays_from_message(
 
 
 def array_from_content(datatype: str, shape: tuple[int, ...], content: bytes) -> NDArray[Any]:
-    """The array of these bytes.
+    """The array of these bytes, not writable.
 
     Raises:
         ValueError: they aren't of that shape.
         KeyError: Triton has no such type.
     """
     dtype = DTYPE_FROM_DATATYPE[datatype]
+    array: NDArray[Any]
     if datatype == "BYTES":
         items = items_from_content(content)
         array = np.empty(len(items), dtype=np.object_)
         array[:] = items
-        return array.reshape(shape)
-    if datatype == "BF16":
-        upper = np.frombuffer(content, "<u2").astype(np.uint32)
-        return (upper << 16).view(np.float32).reshape(shape)
-    return np.frombuffer(content, _LITTLE_ENDIAN[dtype]).reshape(shape)
+    elif datatype == "BF16":
+        array = (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        array = np.frombuffer(content, _LITTLE_ENDIAN[dtype])
+    if shape and min(shape) < 0:
+        raise ValueError("a negative dimension")
+    array.flags.writeable = False
+    return array.reshape(shape)
