@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tritonpack_client import tasks
 from tritonpack_client.awaiting import Awaiting, each
 from tritonpack_client.batching import check_rows
-from tritonpack_client.connection import Connection, streamed
+from tritonpack_client.connection import Connection
 from tritonpack_client.windows import Windows
 
 if TYPE_CHECKING:
@@ -165,12 +165,13 @@ class AsyncClient(Connection[Awaiting]):
         Yields:
             Every output by name.
         """
-        send = await self._io.run(self._calls.streamed(model, inputs, timeout_s))
-        async with aclosing(self._io.stream(send)) as answers:
-            async for answer in answers:
-                outputs = streamed(answer, model, self.options.urls[send.endpoint])
-                if outputs is not None:
-                    yield outputs
+        streaming = await self._io.run(self._calls.streamed(model, inputs, timeout_s))
+        with streaming:
+            async with aclosing(self._io.stream(streaming.send)) as answers:
+                async for answer in answers:
+                    outputs = streaming.outputs(answer)
+                    if outputs is not None:
+                        yield outputs
 
     def _open(self) -> Awaiting:
         return Awaiting(self.options)

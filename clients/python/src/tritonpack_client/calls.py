@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from tritonpack_client.course import Course
     from tritonpack_client.options import Options
     from tritonpack_client.results import Label
-    from tritonpack_client.steps import Send, Steps
+    from tritonpack_client.steps import Steps
+    from tritonpack_client.streaming import Streaming
 
 _PROBE_TIMEOUT_S = 2.0
 _POLL_INTERVAL_S = 0.1
@@ -141,11 +142,11 @@ class Calls:
         limits = yield from self.limits(model, timeout_s)
         return (yield from self._infer(limits, inputs, self.deadline_s(timeout_s)))
 
-    def streamed(self, model: str, inputs: Mapping[str, NDArray[Any]], timeout_s: float | None) -> Steps[Send]:
-        """What is to be sent so that answers come in a stream."""
+    def streamed(self, model: str, inputs: Mapping[str, NDArray[Any]], timeout_s: float | None) -> Steps[Streaming]:
+        """A stream, which isn't open yet."""
         limits = yield from self.limits(model, timeout_s)
         message = message_from_arrays(limits, inputs, endpoint=self._endpoint)
-        return self._course.stream(message, self.deadline_s(timeout_s))
+        return self._course.stream(message, model, self.deadline_s(timeout_s))
 
     def task(self, task: Task, model: str, rows: Iterable[object], timeout_s: float | None) -> Steps[list[Any]]:
         """The results of rows, in their order, from as many requests as it takes."""

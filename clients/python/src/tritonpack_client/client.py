@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tritonpack_client import tasks
 from tritonpack_client.batching import check_rows
 from tritonpack_client.blocking import Blocking
-from tritonpack_client.connection import Connection, streamed
+from tritonpack_client.connection import Connection
 from tritonpack_client.windows import Windows
 
 if TYPE_CHECKING:
@@ -242,10 +242,10 @@ class Client(Connection[Blocking]):
         Yields:
             Every output by name.
         """
-        send = self._io.run(self._calls.streamed(model, inputs, timeout_s))
-        with closing(self._io.stream(send)) as answers:
+        streaming = self._io.run(self._calls.streamed(model, inputs, timeout_s))
+        with streaming, closing(self._io.stream(streaming.send)) as answers:
             for answer in answers:
-                outputs = streamed(answer, model, self.options.urls[send.endpoint])
+                outputs = streaming.outputs(answer)
                 if outputs is not None:
                     yield outputs
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tritonpack_client.calls import Calls
 from tritonpack_client.course import Course
-from tritonpack_client.errors import error_from_status
 from tritonpack_client.options import Compression, Options, Tls, headers_of, urls_of
 from tritonpack_client.retries import DEFAULT_RETRIES, Retries
-from tritonpack_client.steps import Failure
-from tritonpack_client.tensors import arrays_from_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from tritonpack_client.observing import Observer
 
@@ -84,16 +79,3 @@ class Connection(ABC, Generic[IO]):
     @abstractmethod
     def _open(self) -> IO:
         """What carries the calls out."""
-
-
-def streamed(answer: Any, model: str, endpoint: str) -> dict[str, NDArray[Any]] | None:
-    """The outputs of one answer of a stream; None for the empty one that ends it.
-
-    Raises:
-        TritonClientError: the answer is an error.
-    """
-    if isinstance(answer, Failure):
-        raise error_from_status(answer.status, answer.message, model=model, endpoint=endpoint, attempt=1, attempts=1)
-    if answer.error_message:
-        raise error_from_status("INTERNAL", answer.error_message, model=model, endpoint=endpoint, attempt=1, attempts=1)
-    return arrays_from_message(answer.infer_response, model=model, endpoint=endpoint) or None

@@ -15,6 +15,7 @@ from tritonpack_client.errors import (
 from tritonpack_client.observing import Request
 from tritonpack_client.retries import Budget
 from tritonpack_client.steps import Failure, Pause, Send
+from tritonpack_client.streaming import Streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +43,14 @@ class Course:
         self.closed = False
 
     def request(
-        self, method: str, message: Any, *, model: str = "", timeout_s: float, attempts: int | None = None
+        self,
+        method: str,
+        message: Any,
+        *,
+        model: str = "",
+        timeout_s: float,
+        attempts: int | None = None,
+        also: Watch | None = None,
     ) -> Steps[Any]:
         """Send a message until it's answered, or until there is nothing left to try.
 
@@ -53,6 +61,7 @@ class Course:
             model: its name, for errors and observers.
             timeout_s: the deadline, from now on, of all attempts and the pauses between them.
             attempts: the most attempts, where the client's retries don't apply.
+            also: watches this request, beside the observers.
 
         Returns:
             The answer's message.
@@ -61,9 +70,11 @@ class Course:
             TritonClientError: the error of the last attempt.
         """
         deadline = self._clock() + timeout_s
-        if not self._options.observers:
+        if not self._options.observers and also is None:
             return (yield from self._attempts(method, message, model, deadline, attempts, ()))
-        watches = [observer.began(Request(method, model)) for observer in self._options.observers]
+        watches = self._watches(method, model)
+        if also is not None:
+            watches.append(also)
         error: TritonClientError | None = RequestCancelledError("the request was given up", model=model)
         try:
             answer = yield from self._attempts(method, message, model, deadline, attempts, watches)
@@ -77,18 +88,25 @@ class Course:
             for watch in watches:
                 watch.ended(error)
 
-    def stream(self, message: Any, timeout_s: float) -> Send:
-        """What opens a stream; an endpoint is chosen, but not watched: a stream may go on for hours.
+    def stream(self, message: Any, model: str, timeout_s: float) -> Streaming:
+        """A stream, which isn't open yet.
 
         Raises:
             RequestCancelledError: the client is closed.
         """
         if self.closed:
             raise RequestCancelledError("the client is closed")
+        watches = self._watches("ModelStreamInfer", model)
         endpoint = self._balancer.pick()
-        self._balancer.released(endpoint)
-        headers = [*self._options.headers, ("triton_grpc_error", "true")]
-        return Send(endpoint.place, "ModelStreamInfer", message, timeout_s, headers)
+        headers = [*self._headers(watches), ("triton_grpc_error", "true")]
+        send = Send(endpoint.place, "ModelStreamInfer", message, timeout_s, headers)
+        return Streaming(send, model, endpoint, self._balancer, watches)
+
+    def _watches(self, method: str, model: str) -> list[Watch]:
+        return [observer.began(Request(method, model)) for observer in self._options.observers]
+
+    def _headers(self, watches: Sequence[Watch]) -> list[tuple[str, str]]:
+        return [*self._options.headers, *(item for watch in watches for item in watch.headers.items())]
 
     def _attempts(
         self, method: str, message: Any, model: str, deadline: float, most: int | None, watches: Sequence[Watch]
@@ -98,6 +116,8 @@ class Course:
         attempt = 1
         while True:
             endpoint = self._balancer.pick()
+            for watch in watches:
+                watch.attempt_began(endpoint.url, attempt)
             outcome = yield from self._attempt(endpoint, method, message, deadline, watches)
             if not isinstance(outcome, Failure):
                 return outcome
@@ -126,8 +146,7 @@ class Course:
                 return Failure("DEADLINE_EXCEEDED", "there was no time left to send the request")
             if method == "ModelInfer":
                 message.parameters["timeout"].int64_param = max(1, int(left_s * _US_PER_S))
-            metadata = [*self._options.headers, *(item for watch in watches for item in watch.headers.items())]
-            outcome = yield Send(endpoint.place, method, message, left_s, metadata)
+            outcome = yield Send(endpoint.place, method, message, left_s, self._headers(watches))
             if not isinstance(outcome, Failure):
                 heard = self._balancer.answered
             elif isinstance(error_from_status(outcome.status, outcome.message), ServerUnavailableError):
