@@ -1,5 +1,6 @@
 # make demo   sets everything up, builds a real model, serves it, asks it, load-tests it
 # make test   sets everything up and runs the tests (no GPU, no Docker)
+# make test-clients  both languages' client libraries against one server, healthy and faulty; LANGUAGES=python without Node.js
 # make conformance  every family and task through the server, against transformers: docs/conformance.md
 # make zoo    real weights from packages: the task's metric, of PyTorch and served
 # make precision  real models in every precision: metric, cosine, size, speed, layers kept: docs/precision.md
@@ -12,13 +13,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check conformance zoo precision test-docker format bench growth bench-gpu schema clean
+.PHONY: demo test test-clients check conformance zoo precision test-docker format bench growth bench-gpu schema clean
 
 demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
 
 test: $(READY)
 	$(BIN)/pytest -m "not docker and not gpu and not zoo"
+
+# Which clients: sync and async (python), typescript.
+LANGUAGES ?= python typescript
+test-clients: $(READY)
+ifneq ($(filter typescript,$(LANGUAGES)),)
+	@command -v node npm >/dev/null || { echo "The TypeScript client needs Node.js 20 or later and npm; make test-clients LANGUAGES=python leaves it out" >&2; exit 1; }
+	cd clients/typescript && npm ci && npm run build && npm run build:conformance && npm test
+endif
+	$(BIN)/python clients/conformance/run.py $(addprefix --language ,$(LANGUAGES))
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,15 @@
+"""One server for all tests here, and the programs beside this folder as modules."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+@pytest.fixture(scope="session")
+def server():
+    serving = pytest.importorskip("serving", reason="the embedded server comes with tritonpack")
+    with serving.running_server() as url:
+        yield url
