@@ -84,7 +84,7 @@ $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt $(wildcar
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e clients/python -e '.[build,evaluation,openvino,rtx,loadtest,tune,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e 'clients/python[telemetry]' -e '.[build,evaluation,openvino,rtx,loadtest,tune,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/data.txt -r requirements/stubs.txt
 	$(BIN)/python scripts/repair_tensorrt_stubs.py $(VENV)/stubs
 	touch $@
