@@ -25,7 +25,7 @@ test: $(READY)
 LANGUAGES ?= python typescript
 test-clients: $(READY)
 ifneq ($(filter typescript,$(LANGUAGES)),)
-	@command -v node npm >/dev/null || { echo "The TypeScript client needs Node.js 20 or later and npm; make test-clients LANGUAGES=python leaves it out" >&2; exit 1; }
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "The TypeScript client needs Node.js 20 or later and npm; make test-clients LANGUAGES=python leaves it out" >&2; exit 1; }
 	cd clients/typescript && npm ci && npm run build && npm run build:conformance && npm test
 endif
 	$(BIN)/python clients/conformance/run.py $(addprefix --language ,$(LANGUAGES))
