@@ -21,6 +21,7 @@ class TritonPythonModel:
                 time.sleep(float(word.split(":")[1]))
             if word == "fail":
                 error = pb_utils.InferenceResponse(error=pb_utils.TritonError("asked to fail"))
+                # In one message: Triton 2.51 ends with a segmentation fault where a failed stream's end comes later.
                 sender.send(error, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
                 return
             word_tensor = pb_utils.Tensor("word", np.array([word.encode()], np.object_))
