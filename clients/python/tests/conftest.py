@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).with_name("repository")
+CONFORMANCE = Path(__file__).parents[2] / "conformance" / "repository"
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,18 @@ def server_url(tmp_path_factory):
     grpc, http, metrics = embedded.free_ports()
     with embedded.start(embedded.ServerOptions(repository, grpc, http, metrics)) as server:
         yield server.grpc_url
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory):
+    """Starts a server of the conformance models with more of Triton's arguments; a context manager."""
+    embedded = pytest.importorskip("tritonpack.server.embedded", reason="the embedded server comes with tritonpack")
+
+    def start(*arguments, models=("hash",), ports=None):
+        repository = tmp_path_factory.mktemp("server") / "repository"
+        shutil.copytree(CONFORMANCE, repository)
+        grpc, http, metrics = ports or embedded.free_ports()
+        options = embedded.ServerOptions(repository, grpc, http, metrics, models=models, arguments=arguments)
+        return embedded.start(options)
+
+    return start
