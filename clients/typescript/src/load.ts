@@ -146,4 +146,11 @@ async function main(): Promise<void> {
   process.stdout.write(`${JSON.stringify(load.outcome(cpuS))}\n`, () => process.exit(0));
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof TritonClientError)) {
+    throw error;
+  }
+  process.stderr.write(`${error.message}\n`, () => process.exit(1));
+}
