@@ -14,7 +14,8 @@ from tritonpack.endpoint import DEFAULT_URL
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tritonpack.loadtest.driver import LoadPlan, LoadTest, Progress
+    from tritonpack.loadtest.driver import Beside, LoadPlan, LoadTest, Progress
+    from tritonpack.loadtest.figures import Axis
     from tritonpack.loadtest.install import PerfAnalyzer
     from tritonpack.loadtest.results import Level
     from tritonpack.loadtest.traffic import Load
@@ -58,6 +59,9 @@ class _Concurrencies(click.ParamType[tuple[int, ...]]):
               help="Seconds that each load is measured. Default: 9, or what the traffic says.")  # fmt: skip
 @click.option("--generator", type=click.Choice(["perf_analyzer", "python"]),
               help="What sends the requests. Default: perf_analyzer, for rates python.")  # fmt: skip
+@click.option("--through", type=click.Choice(["sdk-python", "sdk-python-async", "sdk-typescript"]),
+              help="Send through a client library, and say what it costs beside the generator. sdk-python sends "
+                   "from threads.")  # fmt: skip
 @click.option("--against", "against_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Hold this run against another, by the JSON that it wrote.")  # fmt: skip
 @click.option("--report", "report_folder", type=click.Path(path_type=Path), default=Path("reports"),
@@ -73,6 +77,7 @@ def bench(
     lengths: str | None,
     duration_s: float | None,
     generator: str | None,
+    through: str | None,
     against_file: Path | None,
     report_folder: Path,
     as_json: bool,
@@ -89,7 +94,7 @@ def bench(
     from tritonpack.loadtest.report import write_report
     from tritonpack.loadtest.texts import DEFAULT_TEXTS, summary_from_texts, texts_from_file
 
-    plan = _plan(model, url, concurrencies, traffic, slo, duration_s)
+    plan = _plan(model, url, concurrencies, traffic, slo, duration_s, through)
     check_plan(plan)
     texts = texts_from_file(texts_file or DEFAULT_TEXTS)
     if lengths:
@@ -115,11 +120,13 @@ def _plan(
     traffic: str | None,
     slo: str | None,
     duration_s: float | None,
+    through: str | None,
 ) -> LoadPlan:
     """Put the plan together; the options that say what arrives exclude one another."""
     from tritonpack.core.errors import ConfigurationError
     from tritonpack.loadtest.driver import LoadPlan
     from tritonpack.loadtest.slo import parse_slo
+    from tritonpack.loadtest.through import find_sdk
     from tritonpack.loadtest.traffic import parse_traffic
 
     given = {"--concurrency": concurrencies, "--traffic": traffic, "--slo": slo}
@@ -141,11 +148,13 @@ def _plan(
         url,
         arrives.loads if arrives else (),
         parse_slo(slo) if slo is not None else None,
+        through=find_sdk(through) if through else None,
     )
 
 
 def _perf_analyzer(generator: str | None, plan: LoadPlan) -> PerfAnalyzer | None:
     """perf_analyzer, installed if need be; None for the generator in Python."""
+    from tritonpack.core.errors import LoadTestError
     from tritonpack.loadtest.install import ensure_perf_analyzer
     from tritonpack.loadtest.perf_analyzer import check_loads, suits
 
@@ -153,7 +162,14 @@ def _perf_analyzer(generator: str | None, plan: LoadPlan) -> PerfAnalyzer | None
         return None
     check_loads(plan.measured, plan.slo)
     console = stderr()
-    return ensure_perf_analyzer(lambda line: console.print(line, markup=False))
+    try:
+        return ensure_perf_analyzer(lambda line: console.print(line, markup=False))
+    except LoadTestError as error:
+        # Where perf_analyzer doesn't run, the library's overhead is measured all the same.
+        if generator is not None or not plan.through:
+            raise
+        console.print(f"{error.message}; the generator in Python takes its place", markup=False)
+        return None
 
 
 @contextmanager
@@ -164,13 +180,14 @@ def _progress(plan: LoadPlan) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
     loads = plan.measured
     with Progress(*columns, console=stderr(), transient=True) as bars:
-        task = bars.add_task("warming up", total=None if plan.slo else plan.duration_s * len(loads))
+        load_s = plan.duration_s * (2 if plan.through else 1)
+        task = bars.add_task("warming up", total=None if plan.slo else load_s * len(loads))
 
         def advance(load: Load, elapsed_s: float) -> None:
             if plan.slo:
                 bars.update(task, description=f"{plan.slo}: {load.label}")
                 return
-            done_s = loads.index(load) * plan.duration_s + min(elapsed_s, plan.duration_s)
+            done_s = loads.index(load) * load_s + min(elapsed_s, load_s)
             bars.update(task, completed=done_s, description=load.label)
 
         yield advance
@@ -187,6 +204,8 @@ def _print_test(test: LoadTest, document: Mapping[str, Any]) -> None:
     rows = [(name, *_cells(level)) for name, level in zip(axis.ticks, test.levels, strict=True)]
     console = stdout()
     console.print(table_from_rows(title, columns, rows))
+    if test.beside:
+        _print_overheads(test, test.beside, axis)
     for level, phrase in zip(test.levels, axis.phrases, strict=True):
         for failure in level.failures:
             line = f"at {phrase}: {failure.count:,} {failure.status}: {failure.message}"
@@ -212,6 +231,25 @@ def _cells(level: Level) -> tuple[str, ...]:
         _ms(level.queue_us),
         _ms(level.compute_us),
     )
+
+
+def _print_overheads(test: LoadTest, beside: Beside, axis: Axis) -> None:
+    """What the client library costs beside the generator."""
+    rows = [
+        (
+            tick,
+            f"{level.throughput_per_s:.1f}",
+            f"{cost.throughput_ratio:.3f}",
+            f"{cost.p50_ms:+.2f}",
+            f"{cost.p99_ms:+.2f}",
+            f"{cost.cpu_us:.0f}",
+            "" if cost.generator_cpu_us is None else f"{cost.generator_cpu_us:.0f}",
+        )
+        for tick, level, cost in zip(axis.ticks, beside.levels, test.overheads, strict=True)
+    ]
+    columns = [">generator, /s", ">ratio", ">p50, ms more", ">p99, ms more", ">CPU µs/request", ">generator, µs"]
+    title = f"{test.generator}, beside {beside.generator}"
+    stdout().print(table_from_rows(title, [f">{axis.column}", *columns], rows))
 
 
 def _print_comparison(against: Mapping[str, Any]) -> None:

@@ -22,8 +22,10 @@ from tritonpack.loadtest.counters import Counters
 from tritonpack.loadtest.generator import generate
 from tritonpack.loadtest.memory import MemoryLog, server_process
 from tritonpack.loadtest.payloads import payloads_from_rows
+from tritonpack.loadtest.records import level_from_records
 from tritonpack.loadtest.slo import Search, highest_rate
 from tritonpack.loadtest.texts import rows_of_texts, write_input_data
+from tritonpack.loadtest.through import Overhead, check_through, overhead, record
 from tritonpack.loadtest.traffic import Arrivals, Closed
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from tritonpack.loadtest.install import PerfAnalyzer
     from tritonpack.loadtest.results import Level
     from tritonpack.loadtest.slo import Slo
+    from tritonpack.loadtest.through import Sdk
     from tritonpack.loadtest.traffic import Load
     from tritonpack_client import Client
 
@@ -61,6 +64,7 @@ class LoadPlan:
         loads: what else than requests in flight is measured.
         slo: search the highest rate that keeps it, instead of all that.
         timeout_s: deadline of a request; perf_analyzer has none.
+        through: a client library that sends the loads; the generator sends each before, to compare.
     """
 
     model: str
@@ -70,11 +74,25 @@ class LoadPlan:
     loads: tuple[Load, ...] = ()
     slo: Slo | None = None
     timeout_s: float = 30.0
+    through: Sdk | None = None
 
     @property
     def measured(self) -> tuple[Load, ...]:
         """The loads, one level each."""
         return self.loads or tuple(Closed(concurrency) for concurrency in self.concurrencies)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The generator beside a client library.
+
+    Attributes:
+        generator: its name and version.
+        levels: one for each of the test's.
+    """
+
+    generator: str
+    levels: tuple[Level, ...]
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,7 @@ class LoadTest:
         generator: name and version of what sent the requests.
         levels: one for each load; of a search one for each rate, the lowest first.
         search: what a search found.
+        beside: of a test through a client library, the generator under the same loads.
     """
 
     plan: LoadPlan
@@ -95,6 +114,12 @@ class LoadTest:
     generator: str
     levels: tuple[Level, ...]
     search: Search | None = None
+    beside: Beside | None = None
+
+    @property
+    def overheads(self) -> tuple[Overhead, ...]:
+        """What the client library costs, one a level; empty if there was none."""
+        return tuple(map(overhead, self.levels, self.beside.levels)) if self.beside else ()
 
 
 def run_load_test(
@@ -128,6 +153,11 @@ def run_load_test(
         if plan.slo:
             levels, search = _searched(bench, plan, plan.slo)
             return LoadTest(plan, server, started_at, name, levels, search)
+        if plan.through:
+            loads = [Closed(concurrency) for concurrency in plan.concurrencies]
+            pairs = [(bench.level(load), bench.through(plan.through, load)) for load in loads]
+            without, levels = zip(*pairs, strict=True)
+            return LoadTest(plan, server, started_at, plan.through.title, levels, beside=Beside(name, without))
         levels = tuple(bench.level(load) for load in plan.measured)
     return LoadTest(plan, server, started_at, name, levels)
 
@@ -146,6 +176,8 @@ def check_plan(plan: LoadPlan) -> None:
         )
     if not plan.duration_s > 0:
         raise ConfigurationError(f"the duration must be above 0 s, not {plan.duration_s:g} s")
+    if plan.through:
+        check_through(plan.measured, plan.slo)
     labels = [load.label for load in plan.measured]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise ConfigurationError(f"{', '.join(twice)} stands twice in the traffic", hint="name each load once")
@@ -172,6 +204,7 @@ class _Bench:
         self._plan = plan
         self._folder = folder
         self._progress = progress
+        self._rows = rows
         self._server: psutil.Process | None = server_process(plan.url)
         self._requests = [] if perf_analyzer else payloads_from_rows(plan.model, rows)
         self._data = folder / "texts.json"
@@ -199,10 +232,31 @@ class _Bench:
             level = self._generated(load, duration_s, timeout_s or self._plan.timeout_s, report)
         return replace(level, memory=tuple(memory.samples))
 
+    def through(self, sdk: Sdk, load: Closed) -> Level:
+        """Measure one load through a client library, after the generator's: progress goes on from there."""
+        plan = self._plan
+
+        def report(elapsed_s: float) -> None:
+            if self._progress:
+                self._progress(load, plan.duration_s + elapsed_s)
+
+        def sent() -> Level:
+            records = record(
+                sdk, plan.url, plan.model, self._rows, load, plan.duration_s, timeout_s=plan.timeout_s, progress=report
+            )
+            return level_from_records(records, load)
+
+        return self._counted(sent)
+
     def _generated(self, load: Load, duration_s: float, timeout_s: float, report: Callable[[float], None]) -> Level:
+        requests, url = self._requests, self._plan.url
+        return self._counted(lambda: generate(url, requests, load, duration_s, timeout_s=timeout_s, progress=report))
+
+    def _counted(self, measure: Callable[[], Level]) -> Level:
+        """A level with the server's own times."""
         with closing(Counters(self._plan.url, self._plan.model)) as counters:
             before = counters.read()
-            level = generate(self._plan.url, self._requests, load, duration_s, timeout_s=timeout_s, progress=report)
+            level = measure()
             queue_us, compute_us, stages = counters.times(before)
         return replace(level, queue_us=queue_us, compute_us=compute_us, stages=stages)
 

@@ -16,19 +16,19 @@ server that holds the generator up doesn't look fast (no coordinated omission).
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
-from tritonpack.core.errors import ConfigurationError, LoadTestError
+from tritonpack.core.errors import ConfigurationError
 from tritonpack.loadtest.records import Records, level_from_records
+from tritonpack.loadtest.senders import SenderProcess, wait
 from tritonpack.loadtest.traffic import Arrivals, Closed, arrival_times
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _NS_PER_S = 1_000_000_000
 _START_S = 0.05
-_POLL_INTERVAL_S = 0.1
 _END_ALLOWANCE_S = 20.0
-_ERROR_LINES = 6
 
 
 class Settings(TypedDict, total=False):
@@ -125,74 +123,20 @@ def record(
             document = settings | {"requests": ordered, "concurrency": concurrency}
             (folder / "settings.json").write_text(json.dumps(document), encoding="utf-8")
         with ExitStack() as stack:
-            workers = [stack.enter_context(_Worker(folder)) for folder in folders]
-            for worker in workers:
-                worker.wait_until_ready()
+            senders = [
+                stack.enter_context(SenderProcess(_command(folder), folder / "errors.txt")) for folder in folders
+            ]
+            for sender in senders:
+                sender.wait_until_ready()
             begin = time.monotonic_ns() + int((_START_S + warm_up_s) * _NS_PER_S)
-            for worker in workers:
-                worker.begin(begin)
-            _wait(workers, begin, duration_s + timeout_s + _END_ALLOWANCE_S, progress)
+            for sender in senders:
+                sender.say(str(begin))
+            wait(senders, begin, duration_s + timeout_s + _END_ALLOWANCE_S, progress)
         return Records.from_folders(folders, begin, duration_s)
 
 
-class _Worker:
-    """One process that sends."""
-
-    def __init__(self, folder: Path) -> None:
-        self._errors = (folder / "errors.txt").open("w+", encoding="utf-8")
-        command = [sys.executable, "-m", "tritonpack.loadtest.worker", str(folder)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self._errors):
-            if stream:
-                stream.close()
-
-    def wait_until_ready(self) -> None:
-        """Wait until it is connected."""
-        stream = self.process.stdout
-        if stream is None or stream.readline().strip() != "ready":
-            raise self.failure()
-
-    def begin(self, moment: int) -> None:
-        """Say when the measurement begins."""
-        if self.process.stdin:
-            self.process.stdin.write(f"{moment}\n")
-            self.process.stdin.flush()
-
-    def failure(self) -> LoadTestError:
-        """What it printed last, as an error."""
-        self.process.wait()
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors if line.strip()]
-        return LoadTestError(
-            "the load generator failed: "
-            + ("\n".join(lines[-_ERROR_LINES:]) or f"exit code {self.process.returncode}"),
-            hint="start a server with `tritonpack serve --detach`, or name another with --url HOST:PORT",
-        )
-
-
-def _wait(workers: Sequence[_Worker], begin: int, limit_s: float, progress: Callable[[float], None] | None) -> None:
-    while running := [worker for worker in workers if worker.process.poll() is None]:
-        elapsed_s = (time.monotonic_ns() - begin) / _NS_PER_S
-        if elapsed_s > limit_s:
-            raise LoadTestError(f"the load generator did not end within {limit_s:.0f} s", hint="the server may hang")
-        if progress:
-            progress(max(elapsed_s, 0.0))
-        try:
-            running[0].process.wait(_POLL_INTERVAL_S)
-        except subprocess.TimeoutExpired:
-            continue
-    for worker in workers:
-        if worker.process.returncode:
-            raise worker.failure()
+def _command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "tritonpack.loadtest.worker", str(folder)]
 
 
 def _check(

@@ -73,8 +73,16 @@ def document_from_test(
             level.as_dict() | {"trends": [asdict(trend) for trend in trends_from_level(level)]} for level in test.levels
         ],
         "search": None,
+        "through": None,
         "against": None,
     }
+    if test.plan.through and test.beside:
+        document["through"] = {
+            "sdk": test.plan.through.name,
+            "generator": test.beside.generator,
+            "overheads": [asdict(overhead) for overhead in test.overheads],
+            "levels": [level.as_dict() for level in test.beside.levels],
+        }
     if test.search:
         # An infinite value stands for "nothing was answered", and JSON has no infinity.
         steps = [
@@ -131,6 +139,7 @@ def html_from_test(
     """
     axis = axis_of_levels(test.levels)
     phrases = list(zip(axis.phrases, test.levels, strict=True))
+    rows = list(zip(axis.ticks, test.levels, strict=True))
     return page_from_template(
         _TEMPLATE,
         filters={"ms": lambda microseconds: f"{microseconds / _US_PER_MS:,.1f}", "change": change},
@@ -139,7 +148,8 @@ def html_from_test(
         texts=texts,
         machine=machine,
         column=axis.column,
-        rows=list(zip(axis.ticks, test.levels, strict=True)),
+        rows=rows,
+        costs=list(zip(rows, test.beside.levels, test.overheads, strict=True)) if test.beside else [],
         windows=WINDOWS,
         best=max(phrases, key=lambda pair: pair[1].throughput_per_s),
         shown=[phrases[0], phrases[-1]] if len(phrases) > 1 else phrases,
@@ -167,7 +177,9 @@ def command_from_test(test: LoadTest, texts: TextSummary) -> str:
         words += ["--concurrency", ",".join(str(level) for level in plan.concurrencies)]
     if texts.lengths:
         words += ["--lengths", texts.lengths]
-    if not test.generator.startswith("perf_analyzer"):
+    if plan.through:
+        words += ["--through", plan.through.name]
+    if not (test.beside or test).generator.startswith("perf_analyzer"):
         words += ["--generator", "python"]
     return shlex.join([*words, "--duration", f"{plan.duration_s:g}", "--url", plan.url])
 
