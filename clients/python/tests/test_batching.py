@@ -1,4 +1,4 @@
-"""Splitting, grouping by length and putting back in order: pure functions."""
+"""Rows become requests, grouped by length, and their results go back where they stood: pure functions."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tritonpack_client import InputTypeError, InvalidInputError, ModelLimits, TensorSpec
-from tritonpack_client.batching import bytes_tensor, encode_texts, plan_batches, rows_in_order, text_tensor
-from tritonpack_client.limits import embedding_width
+from tritonpack_client.batching import (
+    arrays_from_rows,
+    batches_of_columns,
+    check_rows,
+    columns_from_rows,
+    count_rows,
+    in_order,
+    plan_batches,
+)
+
+EMBEDDING = TensorSpec("embedding", "FP32", (8,))
+
+
+def taking(*names):
+    kinds = {"waveform": ("FP32", (-1,))}
+    inputs = tuple(TensorSpec(name, *kinds.get(name, ("BYTES", (1,)))) for name in names)
+    return ModelLimits("m", 4, inputs, (EMBEDDING,))
+
+
+TEXT, SOUND = taking("text"), taking("waveform")
 
 
 @given(st.lists(st.integers(0, 500)), st.integers(1, 40))
-def test_every_text_is_in_one_batch_and_no_batch_is_too_large(lengths, maximum):
+def test_every_row_is_in_one_batch_and_no_batch_is_too_large(lengths, maximum):
     batches = plan_batches(lengths, maximum)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert all(1 <= len(batch) <= maximum for batch in batches)
 
 
 @given(st.lists(st.integers(0, 500), min_size=1), st.integers(1, 40))
-def test_no_text_of_a_later_batch_is_longer(lengths, maximum):
+def test_no_row_of_a_later_batch_is_longer(lengths, maximum):
     batches = plan_batches(lengths, maximum)
     shortest = [min(lengths[index] for index in batch) for batch in batches]
     longest = [max(lengths[index] for index in batch) for batch in batches]
@@ -26,73 +44,100 @@ def test_no_text_of_a_later_batch_is_longer(lengths, maximum):
 
 
 @given(st.lists(st.integers(0, 50)), st.integers(1, 7))
-def test_rows_come_back_where_their_texts_stood(lengths, maximum):
+def test_results_come_back_where_their_rows_stood(lengths, maximum):
     batches = plan_batches(lengths, maximum)
-    answers = [np.array([[index, lengths[index]] for index in batch], dtype=np.float32) for batch in batches]
-    rows = rows_in_order(batches, answers, len(lengths), 2)
-    assert rows.shape == (len(lengths), 2)
-    assert rows.tolist() == [[float(index), float(length)] for index, length in enumerate(lengths)]
-
-
-def test_no_texts_give_no_rows_of_the_right_width():
-    assert rows_in_order([], [], 0, 384).shape == (0, 384)
-    assert rows_in_order([], [], 0, -1).shape == (0, 0)
+    assert in_order(batches, [[(index, lengths[index]) for index in batch] for batch in batches]) == [
+        *enumerate(lengths)
+    ]
 
 
 @given(st.lists(st.text()))
 def test_a_text_is_sent_as_its_own_bytes(texts):
-    tensor = text_tensor(encode_texts(texts))
-    assert tensor.shape == (len(texts), 1)
-    assert [item.decode() for item in tensor[:, 0]] == texts
+    columns = columns_from_rows(TEXT, iter(texts))
+    assert count_rows(columns) == len(texts)
+    array = arrays_from_rows(columns, range(len(texts)))["text"]
+    assert array.shape == (len(texts), 1)
+    assert [item.decode() for item in array[:, 0]] == texts
+
+
+@given(st.lists(st.text(max_size=30), min_size=1), st.integers(1, 5))
+def test_a_batch_holds_its_own_rows(texts, maximum):
+    columns = columns_from_rows(TEXT, texts)
+    batches = batches_of_columns(columns, maximum)
+    sent = [[item.decode() for item in arrays_from_rows(columns, batch)["text"][:, 0]] for batch in batches]
+    assert in_order(batches, sent) == texts
+
+
+@pytest.mark.parametrize("names", [("text", "text_pair"), ("text_pair", "text")])
+def test_pairs_are_dealt_out_by_name_whatever_the_order_of_the_inputs(names):
+    columns = columns_from_rows(taking(*names), [("a", "b"), ["c", "d"]])
+    assert columns == {"text": [b"a", b"c"], "text_pair": [b"b", b"d"]}
+
+
+@pytest.mark.parametrize("names", [("question", "context"), ("context", "question")])
+def test_questions_come_before_their_contexts(names):
+    assert columns_from_rows(taking(*names), [("q", "c")]) == {"question": [b"q"], "context": [b"c"]}
+
+
+def test_pairs_are_grouped_by_both_lengths():
+    columns = columns_from_rows(taking("text", "text_pair"), [("a", "b"), ("a" * 9, "b"), ("a", "b" * 10), ("", "")])
+    assert batches_of_columns(columns, 2) == [[2, 1], [0, 3]]
+
+
+@pytest.mark.parametrize("wrong", ["ab", ("a",), ("a", "b", "c"), None, 3])
+def test_a_row_of_a_model_of_two_texts_is_a_pair(wrong):
+    with pytest.raises(InputTypeError, match=r"row 1 is .*not a pair"):
+        columns_from_rows(taking("text", "text_pair"), [("a", "b"), wrong])
+
+
+def test_sounds_of_one_length_share_a_request():
+    rows = [np.zeros(3), [1.0, 2.0], np.ones(3, np.float32), np.zeros(3)]
+    columns = columns_from_rows(SOUND, rows)
+    batches = batches_of_columns(columns, 2)
+    assert batches == [[0, 2], [3], [1]]
+    assert [arrays_from_rows(columns, batch)["waveform"].shape for batch in batches] == [(2, 3), (1, 3), (1, 2)]
+
+
+@pytest.mark.parametrize("wrong", ["text", None, object(), [[1.0], [1.0, 2.0]], b"x", 1j])
+def test_a_sound_is_numbers(wrong):
+    with pytest.raises(InvalidInputError, match="row 0"):
+        columns_from_rows(SOUND, [wrong])
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((2, 2)), 1.0, []])
+def test_a_sound_has_one_dimension_and_a_sample(wrong):
+    with pytest.raises(InvalidInputError, match="row 0 has shape"):
+        columns_from_rows(SOUND, [wrong])
 
 
 def test_a_lone_surrogate_is_named_by_its_index():
     with pytest.raises(InvalidInputError, match=r"texts\[1\].*surrogate '\\udc80' at character 2"):
-        encode_texts(["fine", "ab\udc80"])
+        columns_from_rows(TEXT, ["fine", "ab\udc80"])
 
 
-def test_one_string_is_not_a_list_of_texts():
-    with pytest.raises(TypeError, match="one str, not a list"):
-        encode_texts("abc")
+def test_rows_are_counted_from_the_first():
+    with pytest.raises(InputTypeError, match=r"texts\[12\] is int"):
+        columns_from_rows(TEXT, ["fine", "fine", 1], 10)
+
+
+@pytest.mark.parametrize("one", ["abc", "", b"abc"])
+def test_one_text_is_not_a_list_of_texts(one):
+    with pytest.raises(TypeError, match=r"one (str|bytes), not a list"):
+        check_rows(one)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, object(), np.array("text")])
+def test_rows_can_be_iterated_over(wrong):
+    with pytest.raises(InputTypeError, match="not an iterable of rows"):
+        columns_from_rows(TEXT, wrong)
 
 
 @pytest.mark.parametrize("wrong", [None, b"bytes", 3, float("nan"), ["nested"]])
 def test_only_strings_are_texts(wrong):
     with pytest.raises(InputTypeError, match=r"texts\[1\] is"):
-        encode_texts(["fine", wrong])
+        columns_from_rows(TEXT, ["fine", wrong])
 
 
-def test_a_generator_is_as_good_as_a_list():
-    assert encode_texts(text for text in ("a", "é")) == [b"a", "é".encode()]
-
-
-@pytest.mark.parametrize("array", [np.array([["a", "é"]]), np.array([["a", b"\xc3\xa9"]], dtype=object)])
-def test_arrays_of_text_become_bytes(array):
-    assert bytes_tensor("text", array).tolist() == [[b"a", "é".encode()]]
-
-
-def test_an_object_array_takes_texts_only():
-    with pytest.raises(InputTypeError, match="input 'text' holds int"):
-        bytes_tensor("text", np.array([["a", 1]], dtype=object))
-
-
-TEXT = TensorSpec("text", "BYTES", (1,))
-EMBEDDING = TensorSpec("embedding", "FP32", (384,))
-
-
-def test_the_width_of_an_embedding_model_is_in_its_configuration():
-    assert embedding_width(ModelLimits("minilm", 32, (TEXT,), (EMBEDDING,))) == 384
-
-
-@pytest.mark.parametrize(
-    "limits",
-    [
-        ModelLimits("m", 32, (), (EMBEDDING,)),
-        ModelLimits("m", 32, (TEXT, TensorSpec("other", "FP32", (1,))), (EMBEDDING,)),
-        ModelLimits("m", 32, (TEXT,), (TensorSpec("logits", "FP32", (2,)),)),
-        ModelLimits("m", 0, (TEXT,), (EMBEDDING,)),
-    ],
-)
-def test_other_models_do_not_embed(limits):
-    with pytest.raises(InvalidInputError, match="doesn't turn texts into embeddings"):
-        embedding_width(limits)
+@pytest.mark.parametrize("rows", [("a", "é"), {"a": 1, "é": 2}, np.array(["a", "é"]), (text for text in "aé")])
+def test_any_iterable_will_do(rows):
+    assert columns_from_rows(TEXT, rows) == {"text": [b"a", "é".encode()]}

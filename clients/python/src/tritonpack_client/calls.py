@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,15 +82,16 @@ class Calls:
         return checked_timeout_s(self._options.timeout_s if timeout_s is None else timeout_s)
 
     def is_ready(self, model: str | None, timeout_s: float | None = None) -> Steps[bool]:
-        """Whether somebody takes requests; False if nobody answers."""
+        """Whether somebody takes requests; False if nobody answers. Each endpoint is asked, until one does."""
+        attempts = len(self._options.urls)
         timeout_s = self.deadline_s(min(self._options.timeout_s, _PROBE_TIMEOUT_S) if timeout_s is None else timeout_s)
         if model is None:
             request = self._course.request(
-                "ServerReady", service_pb2.ServerReadyRequest(), timeout_s=timeout_s, attempts=1
+                "ServerReady", service_pb2.ServerReadyRequest(), timeout_s=timeout_s, attempts=attempts
             )
         else:
             message = service_pb2.ModelReadyRequest(name=checked_name(model))
-            request = self._course.request("ModelReady", message, model=model, timeout_s=timeout_s, attempts=1)
+            request = self._course.request("ModelReady", message, model=model, timeout_s=timeout_s, attempts=attempts)
         try:
             answer = yield from request
         except (ServerUnavailableError, DeadlineExceededError):
@@ -100,10 +100,11 @@ class Calls:
 
     def wait_ready(self, timeout_s: float, model: str | None) -> Steps[None]:
         """Ask again and again, once at least."""
-        deadline = time.monotonic() + timeout_s
+        clock = self._course.clock
+        deadline = clock() + timeout_s
         longest_s = min(self._options.timeout_s, _PROBE_TIMEOUT_S)
-        while not (yield from self.is_ready(model, min(longest_s, max(deadline - time.monotonic(), _POLL_INTERVAL_S)))):
-            if time.monotonic() >= deadline:
+        while not (yield from self.is_ready(model, min(longest_s, max(deadline - clock(), _POLL_INTERVAL_S)))):
+            if clock() >= deadline:
                 raise ServerUnavailableError(
                     f"not ready after {timeout_s:g} s",
                     model=model or "",

@@ -33,11 +33,14 @@ class Course:
     Args:
         options: the client's.
         clock: seconds that only grow.
+
+    Attributes:
+        closed: nothing is sent any more.
     """
 
     def __init__(self, options: Options, clock: Callable[[], float] = time.monotonic) -> None:
         self._options = options
-        self._clock = clock
+        self.clock = clock
         self._balancer = Balancer(options.urls, clock)
         self._budget = Budget(options.retries.budget)
         self.closed = False
@@ -69,7 +72,7 @@ class Course:
         Raises:
             TritonClientError: the error of the last attempt.
         """
-        deadline = self._clock() + timeout_s
+        deadline = self.clock() + timeout_s
         if not self._options.observers and also is None:
             return (yield from self._attempts(method, message, model, deadline, attempts, ()))
         watches = self._watches(method, model)
@@ -139,7 +142,7 @@ class Course:
         """Send once, and tell the balancer how it went."""
         heard = self._balancer.released
         try:
-            left_s = deadline - self._clock()
+            left_s = deadline - self.clock()
             if self.closed:
                 return Failure("CANCELLED", "the client is closed")
             if left_s <= 0:
@@ -164,6 +167,6 @@ class Course:
         if not isinstance(error, ServerUnavailableError) or attempt >= most or self.closed:
             return None
         pause_s = 0.0 if self._balancer.has_other(endpoint) else self._options.retries.pause_s(attempt)
-        if self._clock() + pause_s >= deadline or not self._budget.take():
+        if self.clock() + pause_s >= deadline or not self._budget.take():
             return None
         return pause_s

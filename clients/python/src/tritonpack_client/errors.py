@@ -18,7 +18,7 @@ TritonClientError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ class TritonClientError(Exception):
         text = f"{self.message} ({', '.join(details)})" if details else self.message
         return f"{text}. {self.hint}" if self.hint else text
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Errors travel between processes whole."""
         return type(self), (self.message,), self.__dict__
 
@@ -159,8 +159,22 @@ ERROR_FROM_WORDS: Mapping[str, tuple[type[TritonClientError], str]] = {
     "unknown model": ERROR_FROM_STATUS["NOT_FOUND"],
     "Exceeds maximum queue size": (OverloadedError, "The queue is full: try again after a pause"),
     "Request timeout expired": (QueueTimeoutError, "The server is behind: try again after a pause"),
+    "This protocol is restricted": (AccessDeniedError, "Pass that header with its value: headers={...}"),
+    "CERTIFICATE_VERIFY_FAILED": (
+        AccessDeniedError,
+        "The server's certificate isn't of an authority that is trusted: Tls(ca=...) names others",
+    ),
+    "Hostname Verification Check failed": (
+        AccessDeniedError,
+        "The server's certificate is for another name: Tls(server_name=...) says which",
+    ),
+    "WRONG_VERSION_NUMBER": (ServerUnavailableError, "The server doesn't speak TLS there: leave out tls"),
+    "Socket closed": (
+        ServerUnavailableError,
+        "The server ended, or it wants TLS or a client's certificate: tls=Tls(...)",
+    ),
 }
-"""What Triton says -> (error class, hint), where it answers UNAVAILABLE although the endpoint is fine.
+"""What Triton and gRPC say -> (error class, hint), where the status is UNAVAILABLE whatever the cause.
 
 Source: https://github.com/triton-inference-server/core/blob/r24.10/src/scheduler_utils.cc and
 https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_batch_scheduler.cc
