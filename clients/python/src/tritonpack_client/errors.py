@@ -155,11 +155,19 @@ ERROR_FROM_STATUS: Mapping[str, tuple[type[TritonClientError], str]] = {
 Source: https://github.com/grpc/grpc/blob/v1.70.0/doc/statuscodes.md
 """
 
-ERROR_FROM_WORDS: Mapping[str, tuple[type[TritonClientError], str]] = {
+ERROR_FROM_WORDS: dict[str, tuple[type[TritonClientError], str]] = {
     "unknown model": ERROR_FROM_STATUS["NOT_FOUND"],
     "Exceeds maximum queue size": (OverloadedError, "The queue is full: try again after a pause"),
     "Request timeout expired": (QueueTimeoutError, "The server is behind: try again after a pause"),
     "This protocol is restricted": (AccessDeniedError, "Pass that header with its value: headers={...}"),
+}
+"""What Triton says -> (error class, hint), where it answers UNAVAILABLE although the endpoint is fine.
+
+Source: https://github.com/triton-inference-server/core/blob/r24.10/src/scheduler_utils.cc and
+https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_batch_scheduler.cc
+"""
+
+ERROR_FROM_TRANSPORT: dict[str, tuple[type[TritonClientError], str]] = {
     "CERTIFICATE_VERIFY_FAILED": (
         AccessDeniedError,
         "The server's certificate isn't of an authority that is trusted: Tls(ca=...) names others",
@@ -174,11 +182,7 @@ ERROR_FROM_WORDS: Mapping[str, tuple[type[TritonClientError], str]] = {
         "The server ended, or it wants TLS or a client's certificate: tls=Tls(...)",
     ),
 }
-"""What Triton and gRPC say -> (error class, hint), where the status is UNAVAILABLE whatever the cause.
-
-Source: https://github.com/triton-inference-server/core/blob/r24.10/src/scheduler_utils.cc and
-https://github.com/triton-inference-server/core/blob/r24.10/src/dynamic_batch_scheduler.cc
-"""
+"""What gRPC says of a connection -> (error class, hint), where the status is UNAVAILABLE: a model may say the same."""
 
 
 def error_from_status(
@@ -195,7 +199,8 @@ def error_from_status(
         attempts: the most that would have been made.
     """
     kind, hint = ERROR_FROM_STATUS.get(status, (ServerFailureError, _HINT_LOG))
-    kind, hint = next((found for words, found in ERROR_FROM_WORDS.items() if words in message), (kind, hint))
+    known = ERROR_FROM_WORDS | ERROR_FROM_TRANSPORT if status == "UNAVAILABLE" else ERROR_FROM_WORDS
+    kind, hint = next((found for words, found in known.items() if words in message), (kind, hint))
     # An unnamed request is announced as "[request id: <id_unknown>]", which tells nobody anything.
     words = message.removeprefix("[request id: <id_unknown>]").strip().rstrip(".")
     return kind(words, model=model, endpoint=endpoint, hint=hint, attempt=attempt, attempts=attempts, status=status)
