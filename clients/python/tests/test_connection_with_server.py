@@ -38,7 +38,7 @@ def identity(common_name, authority=None, *names):
     """Make one, signed by an authority or by itself."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     private = ec.generate_private_key(ec.SECP256R1())
-    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    now, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
     builder = (
         x509.CertificateBuilder(name if authority is None else authority.x509.subject, name, private.public_key())
         .serial_number(x509.random_serial_number())
