@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 (a program, imported by nothing)
 """Take Triton's gRPC messages from the installed `tritonclient`: proto/triton.binpb and proto/NOTICE.
 
 python clients/typescript/scripts/descriptors.py [--check]
@@ -38,7 +39,8 @@ def _notice() -> str:
     words = Path(str(package.locate_file(licence))).read_text(encoding="utf-8")
     return (
         "triton.binpb, and the code that is generated of it, describe the gRPC messages of NVIDIA Triton Inference\n"
-        f"Server (grpc_service.proto, model_config.proto), as tritonclient {package.version} contains them. Their licence:\n\n"
+        "Server (grpc_service.proto, model_config.proto), "
+        f"as tritonclient {package.version} contains them. Their licence:\n\n"
         f"{words.strip()}\n"
     )
 

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 (a program, imported by nothing)
 """Start a Triton with the models of the conformance cases, and run `npm run test:server` against it.
 
 python clients/typescript/scripts/with_server.py

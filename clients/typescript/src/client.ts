@@ -126,8 +126,10 @@ export class Client implements AsyncDisposable {
    * @throws {ServerUnavailableError} it didn't within `timeoutMs`, 30 seconds if that is left out
    */
   async waitReady({ timeoutMs = 30_000, model, signal }: ReadyOptions = {}): Promise<void> {
+    checkTimeout(timeoutMs);
     const deadline = performance.now() + timeoutMs;
-    while (!(await this.isReady({ model, signal }))) {
+    const leftMs = () => Math.max(1, deadline - performance.now());
+    while (!(await this.isReady({ model, signal, timeoutMs: Math.min(leftMs(), PROBE_TIMEOUT_MS) }))) {
       if (performance.now() >= deadline) {
         throw new ServerUnavailableError(`not ready after ${timeoutMs} ms`, {
           model,

@@ -10,6 +10,9 @@ import { pauseMs, RetryBudget } from "./retries.js";
 import type { Method } from "./service.js";
 import { errorFromStatus } from "./status.js";
 
+// Node's timers take no longer time.
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** What a request wants besides its message. */
 export interface Wanted {
   readonly model: string;
@@ -137,7 +140,11 @@ export class Course {
       throw error;
     }
     if (pause > 0) {
-      await sleep(pause, undefined, trip.signal ? { signal: trip.signal } : {}).catch((reason: Error) => {
+      await sleep(
+        Math.min(pause, LONGEST_TIMER_MS),
+        undefined,
+        trip.signal ? { signal: trip.signal } : {},
+      ).catch((reason: Error) => {
         throw cancelled(trip, error.endpoint, reason.cause);
       });
     }

@@ -4,6 +4,7 @@ import { InputTypeError, InvalidInputError } from "./errors.js";
 import type { InferParameter, ModelInferRequest, ModelInferResponse } from "./generated/grpc_service.js";
 import type { ModelLimits } from "./limits.js";
 import { type Tensor, type TensorInputs, type Tensors, tensorFromWire, wireFromInput } from "./tensors.js";
+import { checkSize } from "./texts.js";
 
 /** A value of a request's parameter; whole numbers are `bigint` or a `number` without a fraction. */
 export type Parameter = string | boolean | number | bigint;
@@ -17,7 +18,7 @@ export interface RequestOptions {
 }
 
 /**
- * Make a request; `timeoutUs` is added to it when it is sent.
+ * Make a request; what is left of its deadline is added when it is sent.
  *
  * @throws {InvalidInputError} a name that the model doesn't have, or an input that can't be sent
  */
@@ -42,6 +43,10 @@ export function requestFromInputs(
     const given = inputs[spec.name];
     return given === undefined ? [] : [wireFromInput(spec, given, limits)];
   });
+  checkSize(
+    tensors.reduce((sum, tensor) => sum + tensor.raw.length, 0),
+    model,
+  );
   const parameters = Object.entries(options.parameters ?? {}).map(
     ([name, value]) => [name, parameterFrom(name, value, model)] as const,
   );
@@ -51,7 +56,7 @@ export function requestFromInputs(
     id: "",
     // Triton's queue drops what would come too late.
     parameters: {
-      timeout: wholeNumber(Math.max(1, Math.trunc(leftMs * 1000))),
+      timeout: wholeNumber(Math.min(Math.max(1, Math.trunc(leftMs * 1000)), Number.MAX_SAFE_INTEGER)),
       ...Object.fromEntries(parameters),
     },
     inputs: tensors.map(({ name, datatype, shape }) => ({

@@ -30,6 +30,16 @@ export function checkText(where: string, text: unknown, model = ""): asserts tex
   }
 }
 
+// A message of protobuf holds less than 2 GiB.
+const MOST_BYTES = 2 ** 31 - 2 ** 16;
+
+/** Refuse inputs that are more than a request holds. */
+export function checkSize(bytes: number, model: string): void {
+  if (bytes > MOST_BYTES) {
+    throw new InvalidInputError(`the inputs have ${bytes} bytes; a request holds ${MOST_BYTES}`, { model });
+  }
+}
+
 /**
  * Strings and bytes as a BYTES tensor: each with its length in four bytes before it.
  *
@@ -49,7 +59,9 @@ export function bytesFromItems(where: string, items: unknown, model = ""): Uint8
     checkText(`${where}[${index}]`, item, model);
     return Buffer.byteLength(item);
   });
-  const bytes = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + 4 + length, 0));
+  const size = lengths.reduce((sum, length) => sum + 4 + length, 0);
+  checkSize(size, model);
+  const bytes = Buffer.allocUnsafe(size);
   let place = 0;
   items.forEach((item: string | Uint8Array, index) => {
     place = bytes.writeUInt32LE(lengths[index] as number, place);

@@ -28,13 +28,13 @@ test("a cancelled call ends at once, and what wasn't sent is never executed", as
   expect(await executed("sleep:0.2:cancelled 199")).toBe(0);
 });
 
-test("a cancelled stream ends the model's work", async () => {
+test("a stream can be cancelled between two answers", async () => {
   const controller = new AbortController();
   const words: unknown[] = [];
   const read = async () => {
     for await (const part of client.stream(
       "words",
-      { text: ["one sleep:5 two"] },
+      { text: ["one sleep:1 two"] },
       { signal: controller.signal },
     )) {
       words.push(part);
