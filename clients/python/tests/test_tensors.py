@@ -156,7 +156,7 @@ def test_a_lone_surrogate_is_named():
     ids=lambda array: str(array.dtype),
 )
 def test_types_that_no_model_takes(datatype, array):
-    with pytest.raises(InputTypeError, match="input 'x' is .*; the model takes"):
+    with pytest.raises(InputTypeError, match=r"input 'x' is .*; the model takes"):
         content_from_array(spec(datatype), array)
 
 

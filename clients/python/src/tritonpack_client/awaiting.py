@@ -31,6 +31,7 @@ class Awaiting:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._credentials = options.tls.credentials() if options.tls else None
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._calls: dict[tuple[int, str], Any] = {}
         self._closed = asyncio.Event()
@@ -163,8 +164,8 @@ class Awaiting:
             compression = options.grpc_compression
             self._channels[place] = (
                 grpc.aio.insecure_channel(url, options=arguments, compression=compression)
-                if options.tls is None
-                else grpc.aio.secure_channel(url, options.tls.credentials(), options=arguments, compression=compression)
+                if self._credentials is None
+                else grpc.aio.secure_channel(url, self._credentials, options=arguments, compression=compression)
             )
         return self._channels[place]
 
