@@ -301,7 +301,8 @@ export class Client implements AsyncDisposable {
     for await (const answer of this.#course.stream(service.MODEL_STREAM_INFER, request, wanted)) {
       if (answer.errorMessage) {
         const endpoint = this.#settings.urls.join(", ");
-        // Triton tells words alone. Its header `triton_grpc_error` asks for a status, and ends servers whose streams are cut.
+        // Words alone. The header `triton_grpc_error` would bring a status, but Triton 2.51 crashes with it where a
+        // model sends an error first and ends its answers afterwards.
         throw errorFromStatus(status.INTERNAL, answer.errorMessage, { model, endpoint, attempts: 1 });
       }
       if (answer.inferResponse && answer.inferResponse.outputs.length > 0) {
