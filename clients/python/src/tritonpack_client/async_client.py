@@ -45,7 +45,7 @@ class AsyncClient(Connection[Awaiting]):
 
     async def close(self) -> None:
         """Close the connection, and cancel what other tasks wait for; a second time does nothing."""
-        self._course.closed = True
+        await self._io.run(self._calls.close())
         await self._io.close()
 
     async def is_ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:

@@ -24,9 +24,16 @@ from tritonpack_client.errors import (
 )
 from tritonpack_client.limits import ModelLimits, ModelState, limits_from_config
 from tritonpack_client.options import checked_timeout_s
+from tritonpack_client.sharing import Sharing
 from tritonpack_client.steps import Pause, Together
 from tritonpack_client.tasks import CLASSIFY, EMBED, Task, check, results
-from tritonpack_client.tensors import arrays_from_message, encode_text, message_from_arrays
+from tritonpack_client.tensors import (
+    arrays_from_message,
+    contents_from_arrays,
+    encode_text,
+    message_from_arrays,
+    message_from_contents,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -69,6 +76,7 @@ class Calls:
     def __init__(self, options: Options, course: Course) -> None:
         self._options = options
         self._course = course
+        self._sharing = Sharing(options, course) if options.shared_memory else None
         self._limits: dict[str, ModelLimits] = {}
         self._checked: set[tuple[str, str]] = set()
         self._endpoint = ", ".join(options.urls)
@@ -223,10 +231,22 @@ class Calls:
     def _infer(
         self, limits: ModelLimits, inputs: Mapping[str, NDArray[Any]], timeout_s: float
     ) -> Steps[dict[str, NDArray[Any]]]:
-        message = message_from_arrays(limits, inputs, endpoint=self._endpoint)
+        contents = contents_from_arrays(limits, inputs, endpoint=self._endpoint)
         # What a model remembers of a request it must not see twice.
         attempts = 1 if limits.stateful else None
+        if self._sharing is not None:
+            return (yield from self._sharing.infer(limits, contents, timeout_s, attempts))
         answer = yield from self._course.request(
-            "ModelInfer", message, model=limits.model, timeout_s=timeout_s, attempts=attempts
+            "ModelInfer",
+            message_from_contents(limits, contents),
+            model=limits.model,
+            timeout_s=timeout_s,
+            attempts=attempts,
         )
         return arrays_from_message(answer, model=limits.model, endpoint=self._endpoint)
+
+    def close(self) -> Steps[None]:
+        """What is to be said to the server before the connection is closed."""
+        self._course.closed = True
+        if self._sharing is not None:
+            yield from self._sharing.close()

@@ -45,7 +45,7 @@ class Client(Connection[Blocking]):
 
     def close(self) -> None:
         """Close the connection, and cancel what other threads wait for; a second time does nothing."""
-        self._course.closed = True
+        self._io.run(self._calls.close())
         self._io.close()
 
     def is_ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:

@@ -34,7 +34,8 @@ class Connection(ABC, Generic[IO]):
         keepalive_s: how often a connection with requests in flight is checked; None for never. Triton takes a check
             more often than every 300 s for an attack unless it was started with
             ``--grpc-http2-min-recv-ping-interval-without-data`` (milliseconds).
-        shared_memory: large tensors go through shared memory, where the server is on this machine.
+        shared_memory: tensors of 128 KiB and more go through shared memory where the server is on this machine, but
+            for those of streams. Where it can't be done, they are sent as ever, and one line of the log says why.
         observers: watch every request; `tritonpack_client.telemetry` has logs, traces and counters.
 
     Raises:

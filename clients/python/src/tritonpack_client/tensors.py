@@ -7,7 +7,7 @@ https://github.com/kserve/kserve/blob/v0.14.0/docs/predict-api/v2/required_api.m
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tritonclient.grpc import service_pb2
@@ -44,12 +44,49 @@ _LITTLE_ENDIAN = {name: np.dtype(name).newbyteorder("<") for name in DTYPE_FROM_
 # A message of protobuf holds less than 2 GiB.
 _MOST_BYTES = 2**31 - 2**16
 _LENGTH = struct.Struct("<I")
+_NOWHERE: Mapping[str, Place] = {}
+_NO_CONTENTS: Mapping[str, bytes] = {}
+
+
+class Content(NamedTuple):
+    """One input of a request.
+
+    Attributes:
+        spec: which.
+        shape: of the array.
+        data: its bytes; they may be the array's own.
+    """
+
+    spec: TensorSpec
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+
+class Place(NamedTuple):
+    """Where a tensor lies in shared memory.
+
+    Attributes:
+        region: as the server knows it.
+        offset: in bytes.
+        size: in bytes.
+    """
+
+    region: str
+    offset: int
+    size: int
 
 
 def message_from_arrays(
     limits: ModelLimits, inputs: Mapping[str, NDArray[Any]], *, endpoint: str = ""
 ) -> service_pb2.ModelInferRequest:
-    """Make a request that asks for all outputs.
+    """Make a request that holds its inputs and asks for all outputs; raises what `contents_from_arrays` does."""
+    return message_from_contents(limits, contents_from_arrays(limits, inputs, endpoint=endpoint))
+
+
+def contents_from_arrays(
+    limits: ModelLimits, inputs: Mapping[str, NDArray[Any]], *, endpoint: str = ""
+) -> list[Content]:
+    """Turn arrays into what is sent, in the order of the configuration.
 
     Args:
         limits: the model's.
@@ -67,24 +104,65 @@ def message_from_arrays(
             model=limits.model,
             endpoint=endpoint,
         )
-    message = service_pb2.ModelInferRequest(model_name=limits.model)
-    total = 0
+    contents = []
     for spec in limits.inputs:
-        if spec.name not in inputs:
-            continue
-        content = content_from_array(spec, inputs[spec.name], model=limits.model)
-        total += len(content)
-        message.inputs.add(name=spec.name, datatype=spec.datatype, shape=inputs[spec.name].shape)
-        message.raw_input_contents.append(content)
+        if spec.name in inputs:
+            data = data_from_array(spec, inputs[spec.name], model=limits.model)
+            contents.append(Content(spec, inputs[spec.name].shape, data))
+    total = sum(len(content.data) for content in contents)
     if total > _MOST_BYTES:
         raise InvalidInputError(f"the inputs have {total} bytes; a request holds {_MOST_BYTES}", model=limits.model)
+    return contents
+
+
+def message_from_contents(
+    limits: ModelLimits,
+    contents: Iterable[Content],
+    inputs: Mapping[str, Place] = _NOWHERE,
+    outputs: Mapping[str, Place] = _NOWHERE,
+) -> service_pb2.ModelInferRequest:
+    """Make a request that asks for all outputs.
+
+    Args:
+        limits: the model's.
+        contents: the inputs.
+        inputs: those of them that lie in shared memory, by name; the request holds the others.
+        outputs: those that the server is to write into shared memory, by name.
+
+    Source: https://github.com/triton-inference-server/server/blob/v2.51.0/docs/protocol/extension_shared_memory.md
+    """
+    message = service_pb2.ModelInferRequest(model_name=limits.model)
+    for spec, shape, data in contents:
+        tensor = message.inputs.add(name=spec.name, datatype=spec.datatype, shape=shape)
+        if spec.name in inputs:
+            _put(tensor, inputs[spec.name])
+        else:
+            message.raw_input_contents.append(bytes(data))
     for spec in limits.outputs:
-        message.outputs.add(name=spec.name)
+        tensor = message.outputs.add(name=spec.name)
+        if spec.name in outputs:
+            _put(tensor, outputs[spec.name])
     return message
 
 
+def _put(tensor: Any, place: Place) -> None:
+    tensor.parameters["shared_memory_region"].string_param = place.region
+    tensor.parameters["shared_memory_offset"].int64_param = place.offset
+    tensor.parameters["shared_memory_byte_size"].int64_param = place.size
+
+
+def itemsize_of(datatype: str) -> int:
+    """The bytes of one value; not of BYTES, which have no size of their own."""
+    return 2 if datatype == "BF16" else np.dtype(DTYPE_FROM_DATATYPE[datatype]).itemsize
+
+
 def content_from_array(spec: TensorSpec, array: NDArray[Any], *, model: str = "") -> bytes:
-    """The bytes of an array.
+    """As `data_from_array`, a copy."""
+    return bytes(data_from_array(spec, array, model=model))
+
+
+def data_from_array(spec: TensorSpec, array: NDArray[Any], *, model: str = "") -> bytes | memoryview:
+    """The bytes of an array, without a copy where it lies in memory as they do.
 
     Raises:
         InputTypeError: it's no array, or not of the type that the model takes.
@@ -106,9 +184,10 @@ def content_from_array(spec: TensorSpec, array: NDArray[Any], *, model: str = ""
             hint=f"array.astype('{wanted}') converts it",
         )
     if spec.datatype == "BF16":
-        return _rounded_to_bf16(array).tobytes()
+        array = _rounded_to_bf16(array)
     # Triton reads little endian.
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return ordered.reshape(-1).view(np.uint8).data
 
 
 def _rounded_to_bf16(array: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -184,9 +263,19 @@ def items_from_content(content: bytes) -> list[bytes]:
 
 
 def arrays_from_message(
-    response: service_pb2.ModelInferResponse, *, model: str = "", endpoint: str = ""
+    response: service_pb2.ModelInferResponse,
+    *,
+    model: str = "",
+    endpoint: str = "",
+    contents: Mapping[str, bytes] = _NO_CONTENTS,
 ) -> dict[str, NDArray[Any]]:
     """The outputs of an answer by name; BYTES are object arrays of ``bytes``.
+
+    Args:
+        response: the answer.
+        model: for errors.
+        endpoint: for errors.
+        contents: of outputs whose bytes aren't in the answer.
 
     Raises:
         UnexpectedAnswerError: what is in it isn't what it says.
@@ -198,7 +287,8 @@ def arrays_from_message(
             endpoint=endpoint,
         )
     arrays = {}
-    for output, content in zip(response.outputs, response.raw_output_contents, strict=True):
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        content = contents.get(output.name, raw)
         try:
             arrays[output.name] = array_from_content(output.datatype, tuple(output.shape), content)
         except (ValueError, KeyError) as error:
