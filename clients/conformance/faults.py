@@ -31,6 +31,7 @@ class Faults:
     throttle_bytes_per_s: float = 0.0
     reset_connections: int = 0
     reset_after_bytes: int = 0
+    reset_after_s: float = 0.0
     reset_share: float = 0.0
     black_hole: bool = False
     refuse: bool = False
@@ -171,6 +172,7 @@ class Link:
         self._swallowed = False
         self._ended = False
         self._opening: asyncio.Task[None] | None = None
+        self._cutting: asyncio.TimerHandle | None = None
         self.questions = Pipe(self, of_answer=False)
         self.answers = Pipe(self, of_answer=True)
 
@@ -183,6 +185,7 @@ class Link:
         if pipe is self.questions:
             self._proxy.opened(self)
             self._opening = asyncio.create_task(self._open())
+            self._wait_for_cut()
             return
         self.questions.target, self.answers.target = self.answers.source, self.questions.source
         if self._ended and self.answers.source is not None:
@@ -205,19 +208,30 @@ class Link:
         if faults.black_hole:
             self._swallowed = True
             return b""
-        if not self.lot.resets or of_answer != (faults.reset_after_bytes > 0):
+        if not self.lot.resets or faults.reset_after_s or of_answer != (faults.reset_after_bytes > 0):
             return data
         self._answered_bytes += len(data)
         if self._answered_bytes < faults.reset_after_bytes:
             return data
+        self._cut()
+        return b""
+
+    def _cut(self) -> None:
         self._proxy.counters["resets"] += 1
         self.reset()
-        return b""
+
+    def _wait_for_cut(self) -> None:
+        if self._cutting is not None:
+            self._cutting.cancel()
+            self._cutting = None
+        if self.lot.resets and self.lot.faults.reset_after_s:
+            self._cutting = asyncio.get_running_loop().call_later(self.lot.faults.reset_after_s, self._cut)
 
     def change(self, lot: Lot) -> None:
         """Live with other faults from now on; what was swallowed can't be made good."""
         self.lot = lot
         self._answered_bytes = 0
+        self._wait_for_cut()
         if lot.faults.refuse or (self._swallowed and not lot.faults.black_hole):
             self.reset()
 
@@ -238,6 +252,8 @@ class Link:
         self._ended = True
         self.questions.stop()
         self.answers.stop()
+        if self._cutting is not None:
+            self._cutting.cancel()
         if self._opening is not None and self._opening is not asyncio.current_task():
             self._opening.cancel()
         for pipe in (self.questions, self.answers):

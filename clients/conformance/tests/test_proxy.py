@@ -178,6 +178,18 @@ def test_a_reset_waits_for_bytes_of_answers(proxies):
     assert fate(proxy) == "hello"
 
 
+def test_a_reset_waits_for_its_time(proxies):
+    proxy = proxies.make(reset_connections=1, reset_after_s=0.3)
+    started = time.monotonic()
+    with connected(proxy) as connection:
+        assert said(connection, b"hello") == b"hello"
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+        assert time.monotonic() - started >= 0.25
+        assert proxies.count(proxy, "resets") == 1
+    assert fate(proxy) == "hello"
+
+
 def test_a_share_of_connections_is_reset_and_the_same_each_time(proxies):
     fates = [[fate(proxy) for _ in range(60)] for proxy in (proxies.make(reset_share=0.5, seed=7) for _ in range(2))]
     assert fates[0] == fates[1]
