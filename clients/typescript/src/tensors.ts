@@ -40,9 +40,7 @@ export type Tensors = Readonly<Record<string, Tensor>>;
 
 /** Elements of an input: texts or bytes for BYTES, booleans or `Uint8Array` for BOOL. */
 export type TensorData =
-  | Exclude<DataOf[Datatype], readonly Uint8Array[]>
-  | readonly (string | Uint8Array)[]
-  | readonly boolean[];
+  Exclude<DataOf[Datatype], readonly Uint8Array[]> | readonly (string | Uint8Array)[] | readonly boolean[];
 
 /** An input. Without a shape, rows are as long as the model's configuration says. */
 export interface TensorInput {
