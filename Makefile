@@ -5,6 +5,7 @@
 # make zoo    real weights from packages: the task's metric, of PyTorch and served
 # make precision  real models in every precision: metric, cosine, size, speed, layers kept: docs/precision.md
 # make growth  how cost grows with length, batch, concurrency, models and bytes: docs/growth.md
+# make bench-clients  the client libraries: throughput beside tritonclient, memory, broken connections: docs/clients.md
 # make bench-gpu  engines and PyTorch on this machine's GPU: docs/benchmarks-gpu.md; nothing where there is none
 # make bench  the peers, each in an environment of its own, the limit and our server, by turns: docs/benchmarks.md
 # make check  linters, types, import rules, documentation
@@ -13,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-clients check conformance zoo precision test-docker format bench growth bench-gpu schema clean
+.PHONY: demo test test-clients check conformance zoo precision test-docker format bench growth bench-gpu bench-clients schema clean
 
 demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo
@@ -67,6 +68,9 @@ growth: $(READY)
 
 bench-gpu: $(READY)
 	$(BIN)/python benchmarks/gpu.py
+
+bench-clients: $(READY)
+	$(BIN)/python benchmarks/clients.py --write docs
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -1,6 +1,6 @@
 """The process that sends through the Python client, as an application would: one row a request.
 
-    python -m tritonpack.loadtest.sdk_worker threads|asyncio
+    python -m tritonpack.loadtest.sdk_worker threads|asyncio infer|embed
 
 The first line of its standard input is the job as JSON: ``url``, ``model``, ``rows`` (input name -> text), sent in
 turn, ``concurrency``, ``duration_s``, ``warm_up_s`` and ``timeout_s``. It answers ``ready`` when it is connected, and
@@ -29,7 +29,7 @@ from tritonpack_client import AsyncClient, Client, Retries, TritonClientError
 from tritonpack_client.errors import ERROR_FROM_STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,10 +58,9 @@ class Job:
         self.answered: list[tuple[int, int, int]] = []
         self.messages: dict[int, str] = {}
 
-    def inputs(self) -> dict[str, NDArray[Any]]:
-        """The next row."""
-        row = self._rows[next(self._following) % len(self._rows)]
-        return {name: np.array([[text]], dtype=np.object_) for name, text in row.items()}
+    def row(self) -> dict[str, str]:
+        """The next one."""
+        return self._rows[next(self._following) % len(self._rows)]
 
     def note(self, sent: int, error: TritonClientError | None) -> None:
         """Keep a request."""
@@ -83,58 +82,77 @@ class Job:
         }
 
 
-def threads(job: Job) -> float:
+def threads(job: Job, verb: str) -> float:
     """Send from threads that share a client; the processor time of the measurement, in seconds."""
     with Client(job.url, timeout_s=job.timeout_s, retries=Retries(attempts=1)) as client:
         client.wait_ready(_CONNECT_TIMEOUT_S, job.model)
         client.limits(job.model)
-        start = _start()
-        end = start + job.warm_up_ns + job.duration_ns
-
-        def send() -> None:
-            while (sent := time.monotonic_ns()) < end:
-                error = None
-                try:
-                    client.infer(job.model, job.inputs())
-                except TritonClientError as failure:
-                    error = failure
-                job.note(sent, error)
-
-        workers = [threading.Thread(target=send) for _ in range(job.concurrency)]
-        for worker in workers:
-            worker.start()
-        marks = []
-        for moment in (start + job.warm_up_ns, end):
-            time.sleep(max(0.0, (moment - time.monotonic_ns()) / _NS_PER_S))
-            marks.append(time.process_time())
-        for worker in workers:
-            worker.join()
-    return marks[1] - marks[0]
+        if verb == "embed":
+            return from_threads(job, lambda row: client.embed(job.model, [*row.values()]))
+        return from_threads(job, lambda row: client.infer(job.model, arrays(row)))
 
 
-async def tasks(job: Job) -> float:
+async def tasks(job: Job, verb: str) -> float:
     """Send from the tasks of one event loop; the processor time of the measurement, in seconds."""
     async with AsyncClient(job.url, timeout_s=job.timeout_s, retries=Retries(attempts=1)) as client:
         await client.wait_ready(_CONNECT_TIMEOUT_S, job.model)
         await client.limits(job.model)
-        start = await asyncio.to_thread(_start)
-        end = start + job.warm_up_ns + job.duration_ns
+        if verb == "embed":
+            return await from_tasks(job, lambda row: client.embed(job.model, [*row.values()]))
+        return await from_tasks(job, lambda row: client.infer(job.model, arrays(row)))
 
-        async def send() -> None:
-            while (sent := time.monotonic_ns()) < end:
-                error = None
-                try:
-                    await client.infer(job.model, job.inputs())
-                except TritonClientError as failure:
-                    error = failure
-                job.note(sent, error)
 
-        workers = [asyncio.create_task(send()) for _ in range(job.concurrency)]
-        marks = []
-        for moment in (start + job.warm_up_ns, end):
-            await asyncio.sleep(max(0.0, (moment - time.monotonic_ns()) / _NS_PER_S))
-            marks.append(time.process_time())
-        await asyncio.gather(*workers)
+def arrays(row: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """A row as a request takes it."""
+    return {name: np.array([[text]], dtype=np.object_) for name, text in row.items()}
+
+
+def from_threads(job: Job, call: Callable[[dict[str, str]], object]) -> float:
+    """Call from threads, each again when it is answered; the processor time of the measurement, in seconds."""
+    start = _start()
+    end = start + job.warm_up_ns + job.duration_ns
+
+    def send() -> None:
+        while (sent := time.monotonic_ns()) < end:
+            error = None
+            try:
+                call(job.row())
+            except TritonClientError as failure:
+                error = failure
+            job.note(sent, error)
+
+    workers = [threading.Thread(target=send) for _ in range(job.concurrency)]
+    for worker in workers:
+        worker.start()
+    marks = []
+    for moment in (start + job.warm_up_ns, end):
+        time.sleep(max(0.0, (moment - time.monotonic_ns()) / _NS_PER_S))
+        marks.append(time.process_time())
+    for worker in workers:
+        worker.join()
+    return marks[1] - marks[0]
+
+
+async def from_tasks(job: Job, call: Callable[[dict[str, str]], Awaitable[object]]) -> float:
+    """Call from tasks, each again when it is answered; the processor time of the measurement, in seconds."""
+    start = await asyncio.to_thread(_start)
+    end = start + job.warm_up_ns + job.duration_ns
+
+    async def send() -> None:
+        while (sent := time.monotonic_ns()) < end:
+            error = None
+            try:
+                await call(job.row())
+            except TritonClientError as failure:
+                error = failure
+            job.note(sent, error)
+
+    workers = [asyncio.create_task(send()) for _ in range(job.concurrency)]
+    marks = []
+    for moment in (start + job.warm_up_ns, end):
+        await asyncio.sleep(max(0.0, (moment - time.monotonic_ns()) / _NS_PER_S))
+        marks.append(time.process_time())
+    await asyncio.gather(*workers)
     return marks[1] - marks[0]
 
 
@@ -147,9 +165,9 @@ def _start() -> int:
 
 def main() -> None:
     """Do the job of the first line."""
-    job = Job(json.loads(sys.stdin.readline()))
+    job, (how, verb) = Job(json.loads(sys.stdin.readline())), sys.argv[1:3]
     try:
-        cpu_s = asyncio.run(tasks(job)) if sys.argv[1] == "asyncio" else threads(job)
+        cpu_s = asyncio.run(tasks(job, verb)) if how == "asyncio" else threads(job, verb)
     except TritonClientError as error:
         raise SystemExit(str(error)) from None
     print(json.dumps(job.outcome(cpu_s)))  # noqa: T201  the answer

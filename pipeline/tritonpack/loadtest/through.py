@@ -87,12 +87,13 @@ def find_sdk(name: str) -> Sdk:
     if name != "sdk-typescript":
         kind = "asyncio" if name.endswith("async") else "threads"
         title = f"tritonpack-client {version('tritonpack-client')} for Python, {kind}"
-        return Sdk(name, title, (sys.executable, "-m", "tritonpack.loadtest.sdk_worker", kind))
-    built = _CHECKOUT / "clients/typescript/dist/load.js"
+        return Sdk(name, title, (sys.executable, "-m", "tritonpack.loadtest.sdk_worker", kind, "infer"))
+    package = _CHECKOUT / "clients/typescript"
+    built, needed = package / "dist/load.js", package / "node_modules/@grpc/grpc-js"
     node = shutil.which("node")
     if found := shutil.which(_TYPESCRIPT):
         return Sdk(name, "tritonpack-client for TypeScript", (found,))
-    if node and built.is_file():
+    if node and built.is_file() and needed.is_dir():
         return Sdk(name, "tritonpack-client for TypeScript", (node, str(built)))
     raise UnsupportedError(
         f"the client for TypeScript isn't here: there is no {_TYPESCRIPT} on PATH"
