@@ -26,14 +26,22 @@ def server_url(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory):
-    """Starts a server of the conformance models with more of Triton's arguments; a context manager."""
+    """Starts a server of some of our models with more of Triton's arguments; a context manager."""
     embedded = pytest.importorskip("tritonpack.server.embedded", reason="the embedded server comes with tritonpack")
 
-    def start(*arguments, models=("hash",), ports=None):
+    def start(*arguments, models=("hash",), ports=None, source=CONFORMANCE):
         repository = tmp_path_factory.mktemp("server") / "repository"
-        shutil.copytree(CONFORMANCE, repository)
+        shutil.copytree(source, repository)
         grpc, http, metrics = ports or embedded.free_ports()
         options = embedded.ServerOptions(repository, grpc, http, metrics, models=models, arguments=arguments)
         return embedded.start(options)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def tasks_url(start_server):
+    """``host:port`` of a server that has a model for every task."""
+    models = "hash", "labels", "rerank", "entities", "answers", "masks", "tokens", "words", "echo"
+    with start_server(models=models) as server:
+        yield server.grpc_url
