@@ -7,6 +7,7 @@ https://github.com/kserve/kserve/blob/v0.14.0/docs/predict-api/v2/required_api.m
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from tritonclient.grpc import service_pb2
 from tritonpack_client.errors import InputTypeError, InvalidInputError, UnexpectedAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,6 +99,8 @@ def contents_from_arrays(
         InvalidInputError: a name that the model doesn't have, a text that can't be encoded, or more than fits.
     """
     names = [spec.name for spec in limits.inputs]
+    if not isinstance(inputs, Mapping):
+        raise InputTypeError(f"inputs is {type(inputs).__name__}, not a mapping of names to arrays", model=limits.model)
     if unknown := sorted(repr(name) for name in inputs if name not in names):
         raise InvalidInputError(
             f"no input named {', '.join(unknown)}; the inputs are {', '.join(names)}",
