@@ -42,7 +42,12 @@ if TYPE_CHECKING:
     from tritonpack_client.tensors import Content
 
 LEAST_BYTES = 2**17
-"""Smaller tensors go as they are: `benchmarks/shared_memory.py` says from where on the detour is shorter."""
+"""Smaller tensors go as they are.
+
+Measured with `benchmarks/shared_memory.py` on 2 cores of an AMD EPYC, Triton 2.51: up to 64 KiB both ways take as
+long; a request of 128 KiB takes 0.44 ms instead of 0.53, of 1 MiB 0.78 instead of 3.4, of 16 MiB 4.4 instead of 57; an
+answer of 1 MiB 0.61 instead of 0.91, of 16 MiB 9.9 instead of 29.
+"""
 
 _ALIGNMENT_BYTES = 64
 _HOUSEKEEPING_S = 2.0
