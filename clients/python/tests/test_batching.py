@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 
 from tritonpack_client import InputTypeError, InvalidInputError, ModelLimits, TensorSpec
 from tritonpack_client.batching import (
-    arrays_from_rows,
     batches_of_columns,
     check_rows,
     columns_from_rows,
+    contents_from_rows,
     count_rows,
     in_order,
     plan_batches,
 )
+from tritonpack_client.tensors import items_from_content
 
 EMBEDDING = TensorSpec("embedding", "FP32", (8,))
 
@@ -55,16 +56,19 @@ def test_results_come_back_where_their_rows_stood(lengths, maximum):
 def test_a_text_is_sent_as_its_own_bytes(texts):
     columns = columns_from_rows(TEXT, iter(texts))
     assert count_rows(columns) == len(texts)
-    array = arrays_from_rows(columns, range(len(texts)))["text"]
-    assert array.shape == (len(texts), 1)
-    assert [item.decode() for item in array[:, 0]] == texts
+    (content,) = contents_from_rows(TEXT, columns, range(len(texts)))
+    assert content.shape == (len(texts), 1)
+    assert [item.decode() for item in items_from_content(content.data)] == texts
 
 
 @given(st.lists(st.text(max_size=30), min_size=1), st.integers(1, 5))
 def test_a_batch_holds_its_own_rows(texts, maximum):
     columns = columns_from_rows(TEXT, texts)
     batches = batches_of_columns(columns, maximum)
-    sent = [[item.decode() for item in arrays_from_rows(columns, batch)["text"][:, 0]] for batch in batches]
+    sent = [
+        [item.decode() for item in items_from_content(contents_from_rows(TEXT, columns, batch)[0].data)]
+        for batch in batches
+    ]
     assert in_order(batches, sent) == texts
 
 
@@ -95,7 +99,11 @@ def test_sounds_of_one_length_share_a_request():
     columns = columns_from_rows(SOUND, rows)
     batches = batches_of_columns(columns, 2)
     assert batches == [[0, 2], [3], [1]]
-    assert [arrays_from_rows(columns, batch)["waveform"].shape for batch in batches] == [(2, 3), (1, 3), (1, 2)]
+    contents = [contents_from_rows(SOUND, columns, batch)[0] for batch in batches]
+    assert [content.shape for content in contents] == [(2, 3), (1, 3), (1, 2)]
+    assert [bytes(content.data) for content in contents[1:]] == [
+        np.asarray(rows[place], "<f4").tobytes() for place in (3, 1)
+    ]
 
 
 @pytest.mark.parametrize("wrong", ["text", None, object(), [[1.0], [1.0, 2.0]], b"x", 1j])

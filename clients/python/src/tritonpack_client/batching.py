@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tritonpack_client.errors import InputTypeError, InvalidInputError
-from tritonpack_client.tensors import encode_text
+from tritonpack_client.tensors import Content, check_size, content_from_items, data_from_array, encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,17 +125,23 @@ def plan_batches(lengths: Sequence[int], max_batch_size: int) -> list[list[int]]
     return [order[start : start + max_batch_size] for start in range(0, len(order), max_batch_size)]
 
 
-def arrays_from_rows(columns: Columns, batch: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """The inputs of one request: (batch, 1) BYTES, or (batch, samples) FP32."""
-    arrays = {}
-    for name, rows in columns.items():
-        if name == "waveform":
-            arrays[name] = np.stack([rows[place] for place in batch])
-            continue
-        tensor = np.empty((len(batch), 1), dtype=np.object_)
-        tensor[:, 0] = [rows[place] for place in batch]
-        arrays[name] = tensor
-    return arrays
+def contents_from_rows(limits: ModelLimits, columns: Columns, batch: Sequence[int]) -> list[Content]:
+    """The inputs of one request: (batch, 1) BYTES, or (batch, samples) FP32.
+
+    Raises:
+        InvalidInputError: more than fits.
+    """
+    contents = []
+    for spec in limits.inputs:
+        rows = [columns[spec.name][place] for place in batch]
+        if spec.datatype == "BYTES":
+            # No array in between: it would take longer than all the rest.
+            contents.append(Content(spec, (len(rows), 1), content_from_items(rows)))
+        else:
+            array = np.stack(rows)
+            contents.append(Content(spec, array.shape, data_from_array(spec, array, model=limits.model)))
+    check_size(limits, contents)
+    return contents
 
 
 def in_order(batches: Sequence[Sequence[int]], results: Sequence[Sequence[Any]]) -> list[Any]:

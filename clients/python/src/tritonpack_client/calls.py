@@ -9,9 +9,9 @@ from tritonclient.grpc import service_pb2
 
 from tritonpack_client.batching import (
     Columns,
-    arrays_from_rows,
     batches_of_columns,
     columns_from_rows,
+    contents_from_rows,
     count_rows,
     in_order,
 )
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tritonpack_client.results import Label
     from tritonpack_client.steps import Steps
     from tritonpack_client.streaming import Streaming
+    from tritonpack_client.tensors import Content
 
 _PROBE_TIMEOUT_S = 2.0
 _POLL_INTERVAL_S = 0.1
@@ -149,7 +150,8 @@ class Calls:
     ) -> Steps[dict[str, NDArray[Any]]]:
         """One request of raw tensors."""
         limits = yield from self.limits(model, timeout_s)
-        return (yield from self._infer(limits, inputs, self.deadline_s(timeout_s)))
+        contents = contents_from_arrays(limits, inputs, endpoint=self._endpoint)
+        return (yield from self._infer(limits, contents, self.deadline_s(timeout_s)))
 
     def streamed(self, model: str, inputs: Mapping[str, NDArray[Any]], timeout_s: float | None) -> Steps[Streaming]:
         """A stream, which isn't open yet."""
@@ -185,8 +187,9 @@ class Calls:
     def batch(
         self, task: Task, limits: ModelLimits, columns: Columns, batch: Sequence[int], timeout_s: float | None
     ) -> Steps[list[Any]]:
-        """The results of one request's rows. Its arrays are made when it is sent, so that only those take memory."""
-        outputs = yield from self._infer(limits, arrays_from_rows(columns, batch), self.deadline_s(timeout_s))
+        """The results of one request's rows. It is made when it is sent, so that only those in flight take memory."""
+        contents = contents_from_rows(limits, columns, batch)
+        outputs = yield from self._infer(limits, contents, self.deadline_s(timeout_s))
         return results(task, outputs, len(batch), model=limits.model, endpoint=self._endpoint)
 
     def embed(self, model: str, rows: Iterable[object], timeout_s: float | None) -> Steps[NDArray[np.float32]]:
@@ -229,9 +232,8 @@ class Calls:
         )
 
     def _infer(
-        self, limits: ModelLimits, inputs: Mapping[str, NDArray[Any]], timeout_s: float
+        self, limits: ModelLimits, contents: Sequence[Content], timeout_s: float
     ) -> Steps[dict[str, NDArray[Any]]]:
-        contents = contents_from_arrays(limits, inputs, endpoint=self._endpoint)
         # What a model remembers of a request it must not see twice.
         attempts = 1 if limits.stateful else None
         if self._sharing is not None:

@@ -112,10 +112,19 @@ def contents_from_arrays(
         if spec.name in inputs:
             data = data_from_array(spec, inputs[spec.name], model=limits.model)
             contents.append(Content(spec, inputs[spec.name].shape, data))
-    total = sum(len(content.data) for content in contents)
+    check_size(limits, contents)
+    return contents
+
+
+def check_size(limits: ModelLimits, contents: Iterable[Content]) -> None:
+    """Refuse what no request can hold.
+
+    Raises:
+        InvalidInputError: there is too much of it.
+    """
+    total = sum([len(content.data) for content in contents])
     if total > _MOST_BYTES:
         raise InvalidInputError(f"the inputs have {total} bytes; a request holds {_MOST_BYTES}", model=limits.model)
-    return contents
 
 
 def message_from_contents(
