@@ -20,10 +20,11 @@ DTYPES = {
 
 def array_from_json(tensor: dict[str, Any]) -> np.ndarray[Any, Any]:
     """Make the array that a case writes; an element of BYTES that is a string stays one."""
-    dtype, shape = DTYPES[tensor["datatype"]], tensor["shape"]
+    dtype, shape = DTYPES[tensor["datatype"]], tuple(tensor["shape"])
     if "counting" in tensor:
-        return (np.arange(math.prod(shape)) % tensor["counting"]).astype(dtype).reshape(shape)
-    array = np.empty(len(tensor["data"]), dtype)
+        counted: np.ndarray[Any, Any] = np.arange(math.prod(shape)) % tensor["counting"]
+        return counted.astype(dtype).reshape(shape)
+    array: np.ndarray[Any, Any] = np.empty(len(tensor["data"]), dtype)
     array[:] = [_element(tensor["datatype"], element) for element in tensor["data"]]
     return array.reshape(shape)
 

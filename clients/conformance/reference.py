@@ -11,7 +11,10 @@ import json
 import math
 import sys
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def hash_vectors(texts: list[str]) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def words_found(pairs: list[list[str]]) -> list[float]:
 
 def capitals_and_numbers(texts: list[str]) -> list[Any]:
     """Entities of the model ``entities``."""
-    answers = []
+    answers: list[Any] = []
     for text in texts:
         answers.append([])
         for word, start in words_of(text):
@@ -72,7 +75,7 @@ def words_that_begin(questions: list[list[str]]) -> list[Any]:
     """Answers of the model ``answers``."""
     answers = []
     for question, context in questions:
-        found = [
+        found: list[dict[str, Any]] = [
             {"text": word, "score": len(question) / len(word), "start": start, "end": start + len(word)}
             for word, start in words_of(context)
             if question and word.startswith(question)
@@ -98,7 +101,7 @@ def last_words(texts: list[str]) -> list[Any]:
     return [tokens([" " + (text.split() or [""])[-1], "."]) for text in texts]
 
 
-REFERENCES = {
+REFERENCES: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("embed", "hash"): hash_vectors,
     ("iter_embed", "hash"): hash_vectors,
     **{("embed", model): byte_counts for model in ("moods", "full", "late", "stateful")},

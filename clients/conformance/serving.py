@@ -25,7 +25,8 @@ def running_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         # Python writes compiled files beside the models.
         repository = shutil.copytree(HERE / "repository", Path(folder) / "repository")
-        with embedded.start(embedded.ServerOptions(repository, *embedded.free_ports())) as server:
+        grpc, http, metrics = embedded.free_ports()
+        with embedded.start(embedded.ServerOptions(repository, grpc, http, metrics)) as server:
             yield server.grpc_url
 
 
