@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tritonpack_client import AsyncClient, Client, DeadlineExceededError, InvalidRequestError
+from tritonpack_client import AsyncClient, Client, DeadlineExceededError, InvalidRequestError, sharing
 from tritonpack_client.regions import FOLDER, IN_USE
 from tritonpack_client.steps import Failure, Send
 
@@ -109,6 +109,23 @@ def test_asyncio_does_it_too(large_url):
             assert len(registered(large_url)) <= 12
 
     asyncio.run(main())
+
+
+def test_texts_in_many_requests_at_a_time(server_url, monkeypatch):
+    monkeypatch.setattr(sharing, "LEAST_BYTES", 1)
+    texts = [f"text {number}" for number in range(50)]
+    with Client(server_url) as plain, Client(server_url, shared_memory=True, concurrency=4) as client:
+        vectors = plain.embed("hash", texts)
+        np.testing.assert_array_equal(client.embed("hash", texts), vectors)
+        assert 1 <= len(registered(server_url)) <= 4
+        np.testing.assert_array_equal([*client.iter_embed("hash", texts)], vectors)
+
+    async def main():
+        async with AsyncClient(server_url, shared_memory=True) as client:
+            np.testing.assert_array_equal(await client.embed("hash", texts), vectors)
+
+    asyncio.run(main())
+    assert registered(server_url) == []
 
 
 def test_small_tensors_go_as_they_are(large_url):
