@@ -95,7 +95,7 @@ def refused(answers):
 
 
 def as_client_error(error):
-    return error_from_status(error.status(), error.message(), model="tiny")
+    return error_from_status(error.status().removeprefix("StatusCode."), error.message(), model="tiny")
 
 
 def successes(server, model):

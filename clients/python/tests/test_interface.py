@@ -98,22 +98,26 @@ def test_public_names_exist_and_the_pipeline_is_not_imported():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_module_runs_on_the_oldest_python_that_is_promised():
-    """`ruff` knows from which version on each name and form is there."""
-    source = Path(tritonpack_client.__file__).parent
-    command = ["ruff", "check", "--isolated", "--target-version", "py310", "--select", "E9,F", str(source)]
-    subprocess.run([sys.executable, "-m", *command], check=True)
+def mypy(cache, *arguments):
+    pytest.importorskip("mypy", reason="mypy comes with the development packages")
+    command = [sys.executable, "-m", "mypy", "--config-file=", f"--cache-dir={cache}", *arguments]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_every_name_is_there_in_the_oldest_python_that_is_promised(tmp_path):
+    """NumPy's own types need a newer one, so they are left out."""
+    package = Path(tritonpack_client.__file__).parent
+    options = ["--python-version=3.10", "--ignore-missing-imports", "--follow-imports=silent", "--no-site-packages"]
+    mypy(tmp_path, *options, str(package))
 
 
 def test_a_users_program_is_typed(tmp_path):
     """`py.typed` is there, and nothing that a program gets is Any."""
-    pytest.importorskip("mypy", reason="mypy comes with the development packages")
     program = tmp_path / "program.py"
     program.write_text(USER)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}", str(program)]
     # gRPC's packages have no types of their own.
-    outcome = subprocess.run([*command, "--follow-untyped-imports"], capture_output=True, text=True, check=False)
-    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    mypy(tmp_path, "--strict", "--follow-untyped-imports", str(program))
 
 
 def import_us():
