@@ -75,8 +75,9 @@ def test_the_logs_tail_leaves_tables_out(log, tmp_path):
 
 
 def test_command_line(tmp_path):
-    options = ServerOptions(tmp_path, 1, 2, 3, config_name="gpu")
+    options = ServerOptions(tmp_path, 1, 2, 3, config_name="gpu", arguments=("--grpc-use-ssl=1",))
     command = command_from_options(options, Served(tmp_path, None), Runtime(tmp_path / "r"), tmp_path / "b", "shm-")
+    assert command[-1] == "--grpc-use-ssl=1"
     assert command[0] == str(tmp_path / "r/server/pytriton/tritonserver/bin/tritonserver")
     assert {
         f"--model-repository={tmp_path}",
