@@ -33,9 +33,10 @@ compared with its formula. *before* is the process with its packages.
 _CHAOS = """\
 {requests:,} calls through proxies that reset 5% of the connections, at once or after 4,000 bytes of answers, and delay
 each piece on 5% of them by 10 to 40 ms; a client lives for a hundred calls. The server is killed (SIGKILL) and started
-anew {kills} times on the way. The calls: vectors of one to nine texts, large ones among them, with a deadline of 5 s;
+anew on the way: {kills}. The calls: vectors of one to nine texts, large ones among them, with a deadline of 5 s;
 one in ten has 50 ms; one in ten isn't tried again and is counted by the server. {connections:,} connections,
-{resets} resets, {again} attempts that failed and were followed by another, {took_s:.0f} s.
+{resets} resets, {again} attempts that failed and were followed by another, {took_s:.0f} s. Every fourth client sends its
+large tensors through shared memory.
 """
 
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
+import tritonclient.grpc as triton
 from crews import Ledger, Plan, awaiting_crews, work_blocking
 from serving import HERE, running_control
 
@@ -126,6 +127,12 @@ def left_behind(before: dict[str, int], seen: set[str]) -> dict[str, int]:
         time.sleep(0.2)
 
 
+def registered(url: str) -> list[str]:
+    """The regions of shared memory that the server still has."""
+    with triton.InferenceServerClient(url) as client:
+        return list(client.get_system_shared_memory_status().regions)
+
+
 def executed(url: str, texts: Sequence[str]) -> list[int]:
     """How often the server executed each text."""
     with Client(url) as client:
@@ -160,10 +167,11 @@ def run(requests: int, kills: int, report: Report) -> dict[str, Any]:
         took_s = time.monotonic() - began
         counted = ledger.check_counts(lambda texts: executed(made.server.grpc_url, texts))
         counters = [made.ask("GET", f"/proxies/{proxy['id']}") for proxy in proxies]
-        left = left_behind(before, seen)
+        left = left_behind(before, seen) | {"registered regions": len(registered(made.server.grpc_url))}
     return {
         "requests": ledger.done,
         "kills": kills,
+        "regions": len(seen),
         "took_s": round(took_s, 1),
         "connections": sum(counter["connections"] for counter in counters),
         "resets": sum(counter["resets"] for counter in counters),
@@ -221,7 +229,8 @@ def print_tables(document: dict[str, Any]) -> None:
     for row in document["outcomes"]:
         table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
     console.print(table)
-    console.print(f"tried again: {document['tried_again']}; left behind: {document['left_behind']}")
+    console.print(f"tried again: {document['tried_again']}; regions of shared memory: {document['regions']}")
+    console.print(f"left behind: {document['left_behind']}")
     for name, found in document["must_not_be"].items():
         console.print(f"{name}: {len(found)}", *found[:5], sep="\n  ", markup=False)
 

@@ -192,7 +192,7 @@ def _drawn(random: Random, name: str) -> Call:
     if chance < _LARGE:
         return Call(tuple(f"{name} {row}" + "x" * random.randrange(40) for row in range(9)))
     texts = tuple(f"{name} {row}" for row in range(random.randrange(1, 5)))
-    return Call((texts[0] + " long" * 20_000, *texts[1:]) if chance < _RAW else texts, raw=chance < _RAW)
+    return Call((texts[0] + " long" * 30_000, *texts[1:]) if chance < _RAW else texts, raw=chance < _RAW)
 
 
 def texts_array(texts: Sequence[str]) -> NDArray[Any]:
