@@ -143,8 +143,8 @@ class Course:
         names = [expected["class"]] if isinstance(expected["class"], str) else expected["class"]
         if not isinstance(self.error, tuple(getattr(tritonpack_client, name) for name in names)):
             return f"{type(self.error).__name__}, not {' or '.join(names)}: {self.error}"
-        if self.error.attempt != expected.get("attempts", self.error.attempt):
-            return f"{self.error.attempt} attempts, not {expected['attempts']}: {self.error}"
+        if self.error.attempts != expected.get("attempts", self.error.attempts):
+            return f"{self.error.attempts} attempts, not {expected['attempts']}: {self.error}"
         if expected.get("contains", "").lower() not in str(self.error).lower():
             return f"no {expected['contains']!r} in: {self.error}"
         return ""

@@ -71,7 +71,7 @@ class Recorder:
         self.seen.append(("attempt", endpoint, attempt))
 
     def attempt_failed(self, error, pause_s):
-        self.seen.append(("failed", type(error), error.attempt, pause_s))
+        self.seen.append(("failed", type(error), error.attempts, pause_s))
 
     def ended(self, error):
         self.seen.append(("ended", type(error)))
@@ -102,7 +102,7 @@ def test_the_last_error_says_how_often_it_was_tried():
     world = World([(0, AWAY)] * 5)
     with pytest.raises(errors.ServerUnavailableError, match=r"model 'm' at host:1, attempt 5 of 5") as caught:
         world.request(model="m")
-    assert (caught.value.attempt, caught.value.attempts) == (5, 5)
+    assert (caught.value.attempts, caught.value.max_attempts) == (5, 5)
 
 
 def test_one_deadline_holds_for_all_attempts_and_pauses():

@@ -17,11 +17,11 @@ def test_every_grpc_status_is_mapped():
 @pytest.mark.parametrize("status", list(grpc.StatusCode), ids=str)
 def test_a_status_gives_an_error_with_the_facts(status):
     error = error_from_status(
-        status.name, "some words.", model="minilm", endpoint="127.0.0.1:8001", attempt=2, attempts=5
+        status.name, "some words.", model="minilm", endpoint="127.0.0.1:8001", attempts=2, max_attempts=5
     )
     assert isinstance(error, TritonClientError)
     assert (error.message, error.model, error.endpoint) == ("some words", "minilm", "127.0.0.1:8001")
-    assert (error.attempt, error.attempts) == (2, 5)
+    assert (error.attempts, error.max_attempts) == (2, 5)
     assert str(error).startswith("some words (model 'minilm' at 127.0.0.1:8001, attempt 2 of 5)")
     assert error.hint in str(error)
 
@@ -29,7 +29,7 @@ def test_a_status_gives_an_error_with_the_facts(status):
 @pytest.mark.parametrize("status", list(grpc.StatusCode), ids=str)
 @pytest.mark.parametrize("moved", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301 (our own)
 def test_an_error_travels_whole(status, moved):
-    error = error_from_status(status.name, "some words", model="minilm", endpoint="host:1", attempt=1, attempts=3)
+    error = error_from_status(status.name, "some words", model="minilm", endpoint="host:1", attempts=1, max_attempts=3)
     other = moved(error)
     assert type(other) is type(error)
     assert (str(other), vars(other)) == (str(error), vars(error))
@@ -41,7 +41,7 @@ def test_an_error_travels_whole(status, moved):
         ({}, "what"),
         ({"model": "m"}, "what (model 'm')"),
         ({"endpoint": "h:1"}, "what (at h:1)"),
-        ({"attempt": 1, "attempts": 1}, "what (attempt 1 of 1)"),
+        ({"attempts": 1, "max_attempts": 1}, "what (attempt 1 of 1)"),
         ({"hint": "Do so"}, "what. Do so"),
         ({"model": "m", "endpoint": "h:1", "hint": "Do so"}, "what (model 'm' at h:1). Do so"),
     ],

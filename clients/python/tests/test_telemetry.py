@@ -18,8 +18,8 @@ from tritonpack_client.telemetry import Logs, Metrics, Traces
 
 NOBODY = "127.0.0.1:1"
 REQUEST = Request("ModelInfer", "minilm")
-BROKEN = error_from_status("UNAVAILABLE", "gone", model="minilm", endpoint=NOBODY, attempt=1, attempts=3)
-LATE = error_from_status("DEADLINE_EXCEEDED", "late", model="minilm", endpoint=NOBODY, attempt=2, attempts=3)
+BROKEN = error_from_status("UNAVAILABLE", "gone", model="minilm", endpoint=NOBODY, attempts=1, max_attempts=3)
+LATE = error_from_status("DEADLINE_EXCEEDED", "late", model="minilm", endpoint=NOBODY, attempts=2, max_attempts=3)
 
 
 @pytest.fixture

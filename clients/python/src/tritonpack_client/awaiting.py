@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
+from tritonpack_client.errors import InvalidInputError
 from tritonpack_client.service import CLOSED, METHODS, failure_from
 from tritonpack_client.steps import Pause, Send
 
@@ -35,6 +36,7 @@ class Awaiting:
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._calls: dict[tuple[int, str], Any] = {}
         self._closed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def close(self) -> None:
         """Close the channels; what is in flight is cancelled."""
@@ -148,6 +150,7 @@ class Awaiting:
         return self._closed.is_set() and not cancelling()
 
     def _call(self, send: Send, *, stream: bool = False) -> Any:
+        self._check_loop()
         key = send.endpoint, send.method
         if key not in self._calls:
             method, channel = METHODS[send.method], self._channel(send.endpoint)
@@ -156,6 +159,19 @@ class Awaiting:
                 method.path, request_serializer=method.to_bytes, response_deserializer=method.from_bytes
             )
         return self._calls[key]
+
+    def _check_loop(self) -> None:
+        """Refuse another event loop, in which gRPC's calls would fail, or never end.
+
+        Raises:
+            InvalidInputError: it is another.
+        """
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if loop is not self._loop:
+            raise InvalidInputError(
+                "the client was used in another event loop before", hint="Make an AsyncClient for each event loop"
+            )
 
     def _channel(self, place: int) -> grpc.aio.Channel:
         if place not in self._channels:

@@ -101,8 +101,7 @@ class Course:
             raise RequestCancelledError("the client is closed")
         watches = self._watches("ModelStreamInfer", model)
         endpoint = self._balancer.pick()
-        headers = [*self._headers(watches), ("triton_grpc_error", "true")]
-        send = Send(endpoint.place, "ModelStreamInfer", message, timeout_s, headers)
+        send = Send(endpoint.place, "ModelStreamInfer", message, timeout_s, self._headers(watches))
         return Streaming(send, model, endpoint, self._balancer, watches)
 
     def _watches(self, method: str, model: str) -> list[Watch]:
@@ -125,7 +124,7 @@ class Course:
             if not isinstance(outcome, Failure):
                 return outcome
             error = error_from_status(
-                outcome.status, outcome.message, model=model, endpoint=endpoint.url, attempt=attempt, attempts=most
+                outcome.status, outcome.message, model=model, endpoint=endpoint.url, attempts=attempt, max_attempts=most
             )
             pause_s = self._pause_s(error, endpoint, attempt, most, deadline)
             if pause_s is None:

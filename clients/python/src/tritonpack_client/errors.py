@@ -32,8 +32,8 @@ class TritonClientError(Exception):
         model: the model of the request, if there is one.
         endpoint: the server's ``host:port``.
         hint: what the reader can do about it.
-        attempt: how many attempts were made; 0 if nothing was sent.
-        attempts: the most that would have been made.
+        attempts: how many attempts were made; 0 if nothing was sent.
+        max_attempts: the most that would have been made.
         status: the name of the gRPC status that said so; empty if none did.
     """
 
@@ -44,8 +44,8 @@ class TritonClientError(Exception):
         model: str = "",
         endpoint: str = "",
         hint: str = "",
-        attempt: int = 0,
         attempts: int = 0,
+        max_attempts: int = 0,
         status: str = "",
     ) -> None:
         super().__init__(message)
@@ -53,8 +53,8 @@ class TritonClientError(Exception):
         self.model = model
         self.endpoint = endpoint
         self.hint = hint
-        self.attempt = attempt
         self.attempts = attempts
+        self.max_attempts = max_attempts
         self.status = status
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class TritonClientError(Exception):
         where = [f"model {self.model!r}"] if self.model else []
         where += [f"at {self.endpoint}"] if self.endpoint else []
         details = [" ".join(where)] if where else []
-        details += [f"attempt {self.attempt} of {self.attempts}"] if self.attempt else []
+        details += [f"attempt {self.attempts} of {self.max_attempts}"] if self.attempts else []
         text = f"{self.message} ({', '.join(details)})" if details else self.message
         return f"{text}. {self.hint}" if self.hint else text
 
@@ -186,7 +186,7 @@ ERROR_FROM_TRANSPORT: dict[str, tuple[type[TritonClientError], str]] = {
 
 
 def error_from_status(
-    status: str, message: str, *, model: str = "", endpoint: str = "", attempt: int = 0, attempts: int = 0
+    status: str, message: str, *, model: str = "", endpoint: str = "", attempts: int = 0, max_attempts: int = 0
 ) -> TritonClientError:
     """Map a gRPC status to an error.
 
@@ -195,12 +195,14 @@ def error_from_status(
         message: the server's, or the transport's, own words.
         model: the model of the request, if there is one.
         endpoint: the server's ``host:port``.
-        attempt: how many attempts were made.
-        attempts: the most that would have been made.
+        attempts: how many attempts were made.
+        max_attempts: the most that would have been made.
     """
     kind, hint = ERROR_FROM_STATUS.get(status, (ServerFailureError, _HINT_LOG))
     known = ERROR_FROM_WORDS | ERROR_FROM_TRANSPORT if status == "UNAVAILABLE" else ERROR_FROM_WORDS
     kind, hint = next((found for words, found in known.items() if words in message), (kind, hint))
     # An unnamed request is announced as "[request id: <id_unknown>]", which tells nobody anything.
     words = message.removeprefix("[request id: <id_unknown>]").strip().rstrip(".")
-    return kind(words, model=model, endpoint=endpoint, hint=hint, attempt=attempt, attempts=attempts, status=status)
+    return kind(
+        words, model=model, endpoint=endpoint, hint=hint, attempts=attempts, max_attempts=max_attempts, status=status
+    )

@@ -81,4 +81,6 @@ class Streaming:
             tell(self._endpoint)
 
     def _error(self, status: str, message: str) -> TritonClientError:
-        return error_from_status(status, message, model=self._model, endpoint=self._endpoint.url, attempt=1, attempts=1)
+        return error_from_status(
+            status, message, model=self._model, endpoint=self._endpoint.url, attempts=1, max_attempts=1
+        )

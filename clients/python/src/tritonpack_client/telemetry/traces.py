@@ -78,7 +78,7 @@ class _Watch:
                 "error.type": error.status or type(error).__name__,
                 "error.message": error.message,
                 "server.address": error.endpoint,
-                "tritonpack.attempt": error.attempt,
+                "tritonpack.attempt": error.attempts,
                 "tritonpack.pause_s": pause_s,
             },
         )
