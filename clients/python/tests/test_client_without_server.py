@@ -14,6 +14,7 @@ from tritonpack_client import (
     Client,
     DeadlineExceededError,
     InputTypeError,
+    InvalidInputError,
     RequestCancelledError,
     Retries,
     ServerUnavailableError,
@@ -215,6 +216,14 @@ def test_a_task_that_is_cancelled_ends_at_once_and_as_cancelled(silent, url, opt
             return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), SOON_S)
 
     assert [type(error) for error in asyncio.run(main())] == [asyncio.CancelledError] * 3
+
+
+def test_an_asynchronous_client_stays_in_its_loop():
+    client = AsyncClient(NOBODY, retries=ONCE)
+    assert not asyncio.run(client.is_ready())
+    for name in ("embed", "stream", "models"):
+        with pytest.raises(InvalidInputError, match=r"another event loop before.*Make an AsyncClient for each"):
+            asyncio.run(anext(aiter(calls(client)[name]())) if name in ITERATORS else calls(client)[name]())
 
 
 def test_an_asynchronous_client_may_be_made_outside_of_a_loop():
