@@ -5,7 +5,19 @@ import pytest
 
 from tritonpack_client import Answer, Entity, InvalidInputError, Label, ModelLimits, TensorSpec, Token
 from tritonpack_client import UnexpectedAnswerError as Unexpected
-from tritonpack_client.tasks import ANSWER, CLASSIFY, EMBED, FILL_MASK, NEXT_TOKENS, TAG, TASKS, check, does, results
+from tritonpack_client.tasks import (
+    ANSWER,
+    CLASSIFY,
+    EMBED,
+    FILL_MASK,
+    NEXT_TOKENS,
+    SCORE_PAIRS,
+    TAG,
+    TASKS,
+    check,
+    does,
+    results,
+)
 
 
 def limits(task, names=None, *, without=(), extra=(), batch=4):
@@ -49,6 +61,12 @@ def test_the_wrong_task_is_told_the_right_one(task):
                 check(other, limits(task), "host:1")
             assert caught.value.hint == f"It {task.words}: `{task.verb}`"
             assert (caught.value.model, caught.value.endpoint) == ("m", "host:1")
+
+
+def test_pairs_are_not_scored_by_a_model_of_one_text():
+    check(SCORE_PAIRS, limits(CLASSIFY, ("text", "text_pair")), "")
+    with pytest.raises(InvalidInputError, match=r"isn't one that scores pairs.*It classifies rows: `classify`"):
+        check(SCORE_PAIRS, limits(CLASSIFY), "")
 
 
 def test_a_model_of_no_task_is_told_of_infer():

@@ -26,7 +26,7 @@ from tritonpack_client.limits import ModelLimits, ModelState, limits_from_config
 from tritonpack_client.options import checked_timeout_s
 from tritonpack_client.sharing import Sharing
 from tritonpack_client.steps import Pause, Together
-from tritonpack_client.tasks import CLASSIFY, EMBED, Task, check, results
+from tritonpack_client.tasks import EMBED, SCORE_PAIRS, Task, check, results
 from tritonpack_client.tensors import (
     arrays_from_message,
     contents_from_arrays,
@@ -211,7 +211,7 @@ class Calls:
         self, model: str, pairs: Iterable[tuple[str, str]], label: str | None, timeout_s: float | None
     ) -> Steps[NDArray[np.float32]]:
         """One score a pair."""
-        found: list[list[Label]] = yield from self.task(CLASSIFY, model, pairs, timeout_s)
+        found: list[list[Label]] = yield from self.task(SCORE_PAIRS, model, pairs, timeout_s)
         return np.array([self._score(model, labels, label) for labels in found], np.float32)
 
     def _score(self, model: str, labels: Sequence[Label], label: str | None) -> float:

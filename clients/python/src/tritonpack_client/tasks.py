@@ -90,6 +90,7 @@ EMBED = Task("embed", "turns rows into vectors", (_TEXT, _SOUND), {"embedding": 
 CLASSIFY = Task(
     "classify", "classifies rows", (_TEXT, _PAIR, _SOUND), {"labels": "BYTES", "scores": "FP32"}, 2, _labels
 )
+SCORE_PAIRS = Task("score_pairs", "scores pairs of texts", (_PAIR,), CLASSIFY.outputs, 2, _labels)
 TAG = Task(
     "tag",
     "finds entities",
@@ -101,6 +102,9 @@ TAG = Task(
 ANSWER = Task("answer", "answers questions", (("question", "context"),), {"answers": "BYTES", **_SPAN}, 2, _answers)
 FILL_MASK = Task("fill_mask", "fills masks", (_TEXT,), {**_WORDS, "counts": "INT32"}, 3, _masks)
 NEXT_TOKENS = Task("next_tokens", "foresees tokens", (_TEXT,), _WORDS, 2, _tokens)
+
+# A part of what classifies: the first word on such a model is `classify`.
+SCORE_PAIRS = Task("score_pairs", "scores pairs of texts", (_PAIR,), CLASSIFY.outputs, 2, _labels)
 
 TASKS = (EMBED, CLASSIFY, TAG, ANSWER, FILL_MASK, NEXT_TOKENS)
 
