@@ -57,9 +57,13 @@ class _Parts(click.ParamType[tuple[str, ...]]):
 
 
 def bulk(url: str, count: int, rounds: int, report: Report) -> dict[str, Any]:
-    """Many texts, by every way."""
-    report(f"vectors of {count:,} texts")
-    found = _program(_PROVING / "bulk.py", url, "wide", count, rounds)
+    """Many texts, by every way, in small batches and in large ones."""
+    return {model: _bulk_of(url, model, count, rounds, report) for model in ("hash", "wide")}
+
+
+def _bulk_of(url: str, model: str, count: int, rounds: int, report: Report) -> dict[str, Any]:
+    report(f"vectors of {count:,} texts of the model {model}")
+    found = _program(_PROVING / "bulk.py", url, model, count, rounds)
     loop = found["seconds"][LOOP]
     medians = {name: statistics.median(seconds) for name, seconds in found["seconds"].items()}
     faster = {

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.05
 SLOW = {"delay_share": SHARE, "delay_s": 0.01, "jitter_s": 0.03}
-FAULTS = ({"reset_share": SHARE, **SLOW}, {"reset_share": SHARE, "reset_after_bytes": 4000, "seed": 1, **SLOW})
+FAULTS = ({"reset_share": SHARE, **SLOW}, {"reset_share": SHARE, "reset_after_bytes": 600, "seed": 1, **SLOW})
 LIFE = 100
 CREWS = 6
 MODELS = ("hash", "moods")
@@ -205,6 +205,7 @@ def outcomes(ledger: Ledger) -> list[dict[str, Any]]:
             "p50_ms": round(1000 * statistics.median(times), 2),
             "p99_ms": round(1000 * float(np.percentile(times, 99)), 1),
             "longest_s": round(max(times), 3),
+            "example": ledger.examples.get((client, outcome), ""),
         }
         for (client, outcome), times in ledger.times.items()
     ]
@@ -224,10 +225,11 @@ def print_tables(document: dict[str, Any]) -> None:
     console = Console()
     title = "{requests:,} calls in {took_s:g} s, {connections:,} connections, {resets} resets, {kills} kills"
     table = Table(title=title.format(**document), box=None)
-    for name in document["outcomes"][0]:
+    names = [name for name in document["outcomes"][0] if name != "example"]
+    for name in names:
         table.add_column(name, justify="left" if name in {"client", "outcome"} else "right")
     for row in document["outcomes"]:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+        table.add_row(*(f"{row[name]:,}" if isinstance(row[name], int) else str(row[name]) for name in names))
     console.print(table)
     console.print(f"tried again: {document['tried_again']}; regions of shared memory: {document['regions']}")
     console.print(f"left behind: {document['left_behind']}")

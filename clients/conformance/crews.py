@@ -70,11 +70,13 @@ class Ledger:
 
     Attributes:
         times: of each client and outcome, how long each call took, in seconds.
+        examples: the first message of each.
         again: attempts that failed and were followed by another, of each client.
         overdue, wrong, unmapped, twice: descriptions of what must not be.
     """
 
     times: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[tuple[str, str], str] = field(default_factory=dict)
     again: Counter[str] = field(default_factory=Counter)
     overdue: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -90,6 +92,8 @@ class Ledger:
         with self._lock:
             self.done += 1
             self.times[kind, outcome].append(took_s)
+            if error is not None:
+                self.examples.setdefault((kind, outcome), str(error))
             if took_s > call.timeout_s + SLACK_S:
                 self.overdue.append(f"{kind}: {outcome} after {took_s:.2f} s, deadline {call.timeout_s:g} s")
             if error is not None and not isinstance(error, TritonClientError):

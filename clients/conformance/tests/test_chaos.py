@@ -20,6 +20,8 @@ def test_every_call_ends_as_it_should():
     assert document["must_not_be"] == {"overdue": [], "wrong": [], "unmapped": [], "twice": []}
     assert not any(document["left_behind"].values()), document["left_behind"]
     assert sum(row["count"] for row in document["outcomes"]) == document["requests"] == 3000
+    found = {row["outcome"]: row["example"] for row in document["outcomes"]}
+    assert found.keys() <= {"answer", "ServerUnavailableError", "DeadlineExceededError", "ServerFailureError"}, found
     answered = {row["client"]: row["count"] for row in document["outcomes"] if row["outcome"] == "answer"}
     # Chaos, but not a rout.
     assert min(answered.values()) > 500
