@@ -166,6 +166,24 @@ def test_a_region_that_the_server_lost_is_made_again(shared):
     assert sent[2][1].name == sent[3][1].inputs[0].parameters["shared_memory_region"].string_param
 
 
+def test_with_one_region_the_server_lost_them_all(shared):
+    together = [shared.infer(LIMITS, contents(), 5, None) for _ in range(3)]
+    asked = []
+    for steps in together:
+        outcome = None
+        while (effect := steps.send(outcome)).method != "ModelInfer":
+            outcome = server()(effect.method, effect.message)
+        asked.append(server()(effect.method, effect.message))
+    for steps, outcome in zip(together, asked, strict=True):
+        with pytest.raises(StopIteration):
+            steps.send(outcome)
+    assert len(shared._idle) == 3
+    lost = server([("ModelInfer", Failure("NOT_FOUND", "Unable to find shared memory region: 'x'"))])
+    _, sent = carry(shared.infer(LIMITS, contents(), 5, None), lost)
+    assert methods(sent) == ["ModelInfer", "Unregister", "Register", "ModelInfer"]
+    assert (len(shared._idle), len(shared._retired)) == (1, 2)
+
+
 def test_a_server_that_finds_no_region_of_that_name_is_elsewhere(shared, caplog):
     elsewhere = server([("SystemSharedMemoryRegister", Failure("INTERNAL", "Unable to open shared memory region"))])
     for expected in (["Status", "Register", "ModelInfer"], ["ModelInfer"]):

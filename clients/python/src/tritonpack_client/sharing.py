@@ -128,7 +128,7 @@ class Sharing:
         """One request, through shared memory as far as that goes."""
         deadline = self._course.clock() + timeout_s
         layout = layout_of(limits, contents)
-        # A server that was started again doesn't know the region: it gets a new one.
+        # A server that was started again doesn't know the region, nor any other: it gets a new one.
         for last in (False, True):
             region = (yield from self._take(layout.size, deadline)) if layout.size else None
             lease = Lease(limits, contents, layout, region)
@@ -147,6 +147,7 @@ class Sharing:
             except TritonClientError as error:
                 if last or region is None or _UNKNOWN_REGION not in error.message:
                     raise
+                self._give_up_idle()
             finally:
                 self._give_back(lease)
         raise AssertionError("the last turn returns or raises")
@@ -230,6 +231,12 @@ class Sharing:
                 self._idle.append(lease.region)
                 return
         self._retire(lease.region)
+
+    def _give_up_idle(self) -> None:
+        with self._lock:
+            regions, self._idle = self._idle, []
+        for region in regions:
+            self._retire(region)
 
     def _retire(self, region: Region) -> None:
         region.close()
