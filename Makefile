@@ -27,7 +27,8 @@ LANGUAGES ?= python typescript
 test-clients: $(READY)
 ifneq ($(filter typescript,$(LANGUAGES)),)
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "The TypeScript client needs Node.js 20 or later and npm; make test-clients LANGUAGES=python leaves it out" >&2; exit 1; }
-	cd clients/typescript && npm ci && npm run build && npm run build:conformance && npm test
+	cd clients/typescript && npm ci && npm run build && npm test
+	$(BIN)/python clients/typescript/scripts/with_server.py
 endif
 	$(BIN)/python clients/conformance/run.py $(addprefix --language ,$(LANGUAGES))
 

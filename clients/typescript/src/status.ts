@@ -55,6 +55,24 @@ export const ERROR_FROM_WORDS: ReadonlyMap<string, Meaning> = new Map<string, Me
   ["unknown model", ERROR_FROM_STATUS.NOT_FOUND],
   ["Exceeds maximum queue size", [OverloadedError, "The queue is full: try again after a pause"]],
   ["Request timeout expired", [QueueTimeoutError, "The server is behind: try again after a pause"]],
+  ["This protocol is restricted", [AccessDeniedError, "Pass that header with its value: headers: {...}"]],
+]);
+
+const UNTRUSTED: Meaning = [
+  AccessDeniedError,
+  "The server's certificate isn't of an authority that is trusted: tls: { ca } names others",
+];
+
+/** What Node.js says of a connection that can't be made, which grpc-js answers with UNAVAILABLE. */
+export const ERROR_FROM_TRANSPORT: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
+  ["self-signed certificate", UNTRUSTED],
+  ["unable to verify the first certificate", UNTRUSTED],
+  ["unable to get local issuer certificate", UNTRUSTED],
+  [
+    "does not match certificate's altnames",
+    [AccessDeniedError, "The server's certificate is for another name: tls: { serverName } says which"],
+  ],
+  ["wrong version number", [ServerUnavailableError, "The server doesn't speak TLS there: leave out tls"]],
 ]);
 
 /**
@@ -74,7 +92,9 @@ export function errorFromStatus(
   facts: ErrorFacts = {},
 ): TritonClientError {
   const name = statusName(code, words);
-  const known = [...ERROR_FROM_WORDS].find(([part]) => words.includes(part))?.[1];
+  // A model may say the same of its own affairs, but not with that status.
+  const meanings = [...ERROR_FROM_WORDS, ...(name === "UNAVAILABLE" ? ERROR_FROM_TRANSPORT : [])];
+  const known = meanings.find(([part]) => words.includes(part))?.[1];
   const [kind, hint] = known ?? ERROR_FROM_STATUS[name];
   // An unnamed request is announced as "[request id: <id_unknown>]", which tells nobody anything.
   const reason = words

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer, type Server, type TlsOptions } from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Client, ServerUnavailableError } from "../../src/index.js";
+import { AccessDeniedError, Client, ServerUnavailableError } from "../../src/index.js";
 import { SERVER } from "./address.js";
 
 const folder = mkdtempSync(join(tmpdir(), "tls-"));
@@ -83,7 +83,7 @@ test.each<[string, object]>([
 ])("a certificate %s is refused", async (_, tls) => {
   const url = await terminator({});
   await using client = new Client({ url, tls, retries: once });
-  await expect(client.server()).rejects.toThrow(ServerUnavailableError);
+  await expect(client.server()).rejects.toThrow(AccessDeniedError);
 });
 
 test("a server that wants to know who calls", async () => {
