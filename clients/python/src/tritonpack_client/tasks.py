@@ -90,7 +90,6 @@ EMBED = Task("embed", "turns rows into vectors", (_TEXT, _SOUND), {"embedding": 
 CLASSIFY = Task(
     "classify", "classifies rows", (_TEXT, _PAIR, _SOUND), {"labels": "BYTES", "scores": "FP32"}, 2, _labels
 )
-SCORE_PAIRS = Task("score_pairs", "scores pairs of texts", (_PAIR,), CLASSIFY.outputs, 2, _labels)
 TAG = Task(
     "tag",
     "finds entities",
