@@ -324,9 +324,8 @@ def test_the_server_is_told_what_is_left_in_microseconds():
     assert seen == pytest.approx([2_000_000, 1_650_000], abs=2)
 
 
-@pytest.mark.parametrize("changes", [{"sequence_batching": {}}])
-def test_what_a_model_remembers_is_not_sent_twice(changes):
-    world = World([(0, config(**changes)), (0, AWAY)])
+def test_what_a_model_remembers_is_not_sent_twice():
+    world = World([(0, config(sequence_batching={})), (0, AWAY)])
     with pytest.raises(errors.ServerUnavailableError, match="attempt 1 of 1"):
         world.carry_out(world.calls.embed("m", ["a"], None))
 
@@ -366,11 +365,7 @@ def test_a_deadline_is_the_callers_or_the_clients(given, deadline_s):
 @pytest.mark.parametrize("timeout_s", [0, -1, math.nan])
 def test_a_deadline_is_above_zero(timeout_s):
     world = World()
-    for steps in (
-        world.calls.server(timeout_s),
-        world.calls.is_ready("m", timeout_s),
-        world.calls.limits("m", timeout_s),
-    ):
+    for steps in (world.calls.server(timeout_s), world.calls.is_ready("m", timeout_s)):
         with pytest.raises(errors.InvalidInputError, match="timeout_s is"):
             world.carry_out(steps)
 
