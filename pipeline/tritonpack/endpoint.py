@@ -28,10 +28,11 @@ def connected(url: str = DEFAULT_URL, *, timeout_s: float = 30.0) -> Iterator[Cl
         ConfigurationError: the caller's input can't be sent.
         ServerError: nobody answers, or a request failed.
     """
-    from tritonpack_client import Client, InvalidInputError, ServerUnavailableError, TritonClientError
+    from tritonpack_client import Client, InvalidInputError, Retries, ServerUnavailableError, TritonClientError
 
     try:
-        with Client(url, timeout_s=timeout_s) as client:
+        # A person who waits is told at once that nobody is there.
+        with Client(url, timeout_s=timeout_s, retries=Retries(attempts=1)) as client:
             yield client
     except InvalidInputError as error:
         raise ConfigurationError(error.message, hint=error.hint, model=error.model) from error
