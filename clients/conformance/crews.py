@@ -128,7 +128,7 @@ class Plan:
 
     Attributes:
         urls: of the proxies, by turns.
-        calls: how many in all.
+        calls: how many in all, half of them of each kind of client.
         life: how many a client makes.
         shared_memory: whether every fourth client uses it.
     """
@@ -138,15 +138,16 @@ class Plan:
     life: int
     shared_memory: bool
     ledger: Ledger
-    _started: int = 0
+    _started: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next_life(self) -> tuple[int, int]:
-        """The number of the next client and its calls; no calls where none are left."""
+    def next_life(self, kind: str) -> tuple[int, int]:
+        """The number of the next client of a kind and its calls; no calls where none are left."""
+        most = self.calls // 2 + (self.calls % 2 if kind == "sync" else 0)
         with self._lock:
-            number, first = self._started // self.life, self._started
-            self._started = min(self._started + self.life, self.calls)
-            return number, self._started - first
+            first = self._started[kind]
+            self._started[kind] = min(first + self.life, most)
+            return first // self.life, self._started[kind] - first
 
     def arguments(self, kind: str, number: int) -> dict[str, Any]:
         """Of the client of a life."""
@@ -180,11 +181,11 @@ class _Retried:
         """Nothing to keep."""
 
 
-def drawn(number: int, count: int) -> list[Call]:
+def drawn(kind: str, number: int, count: int) -> list[Call]:
     """The calls of a life, always the same ones."""
     # Not for secrets: a run is to be repeatable.
-    random = Random(number)  # noqa: S311 (see above)
-    return [_drawn(random, f"{number}-{place}") for place in range(count)]
+    random = Random(f"{kind} {number}")  # noqa: S311 (see above)
+    return [_drawn(random, f"{kind}-{number}-{place}") for place in range(count)]
 
 
 def _drawn(random: Random, name: str) -> Call:
@@ -207,7 +208,7 @@ def texts_array(texts: Sequence[str]) -> NDArray[Any]:
 def work_blocking(plan: Plan) -> None:
     """Make the calls of one life after the other, with `Client`."""
     while True:
-        number, count = plan.next_life()
+        number, count = plan.next_life("sync")
         if not count:
             return
         arguments = plan.arguments("sync", number)
@@ -227,7 +228,7 @@ def work_blocking(plan: Plan) -> None:
                 if isinstance(error, ServerUnavailableError):
                     time.sleep(REST_S)
 
-            list(pool.map(make, drawn(number, count)))
+            list(pool.map(make, drawn("sync", number, count)))
 
 
 def _made(client: Client, once: Client, call: Call) -> Any:
@@ -241,12 +242,12 @@ def _made(client: Client, once: Client, call: Call) -> Any:
 async def work_awaiting(plan: Plan) -> None:
     """Make the calls of one life after the other, with `AsyncClient`."""
     while True:
-        number, count = plan.next_life()
+        number, count = plan.next_life("async")
         if not count:
             return
         arguments = plan.arguments("async", number)
         async with AsyncClient(**arguments) as client, AsyncClient(**arguments | {"retries": ONCE}) as once:
-            calls = iter(drawn(number, count))
+            calls = iter(drawn("async", number, count))
 
             async def hand(client: AsyncClient = client, once: AsyncClient = once, calls: Any = calls) -> None:
                 for call in calls:
