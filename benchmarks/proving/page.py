@@ -35,7 +35,7 @@ compared with its formula. *before* is the process with its packages.
 _CHAOS = """\
 {requests:,} calls, half of them through `Client` and threads, half through `AsyncClient`, over proxies that reset 5% of
 the connections, at once or after 600 bytes of answers, and delay 5% of them by 10 to 40 ms each way; a client lives for
-a hundred calls. Meanwhile the server is killed (SIGKILL) with all its processes and started anew, so often: {kills}. The
+a hundred calls. Meanwhile the server is killed (SIGKILL) with all its processes and started anew; kills: {kills}. The
 calls: vectors of one to nine texts, large ones among them, with a deadline of 5 s; one in ten has 50 ms; one in ten
 isn't tried again and is counted by the server. Every fourth client sends large tensors through shared memory.
 {connections:,} connections, {resets} resets, {again} attempts that failed and were followed by another,
