@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import sys
 import threading
@@ -125,6 +126,38 @@ def test_it_rings_only_after_a_whole_pause_without_a_batch(bell, monkeypatch):
     bell._ring_until_heard()
     assert before_ring
     assert set(before_ring) == {None}
+
+
+def test_the_answer_to_an_earlier_ring_says_nothing_of_now(endpoint, bell, monkeypatch):
+    """It comes when a batch has been executed since, and the batcher may sleep again."""
+    pauses = iter([None, "batch", "answer", None, "answer"])
+    connections = []
+
+    def pause(_):
+        what = next(pauses, None)
+        if what == "batch":
+            with bell:
+                connections.append(endpoint.accept()[0])
+        elif what == "answer":
+            if len(connections) == 1:
+                connections[0].sendall(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+                wait_for_answer(bell._outdated[0])
+            else:
+                connections[1].sendall(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+                wait_for_answer(bell._unanswered[0])
+        elif connections:
+            connections.append(endpoint.accept()[0])
+
+    monkeypatch.setattr(doorbell_module.time, "sleep", pause)
+    bell._ring_until_heard()
+    # Rung again after the batch, in spite of the answer to the ring before it.
+    assert len(connections) == 2
+    for connection in connections:
+        connection.close()
+
+
+def wait_for_answer(connection):
+    assert select.select([connection], [], [], 10)[0]
 
 
 def test_a_batch_of_which_the_bell_has_not_heard_keeps_it_awake(endpoint, monkeypatch):

@@ -52,6 +52,8 @@ class Doorbell:
         self._asleep = True
         self._awake = threading.Event()
         self._unanswered: list[socket.socket] = []
+        # Of rings before the last batch, whose answers say nothing of now.
+        self._outdated: list[socket.socket] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -71,7 +73,7 @@ class Doorbell:
         self._closed = True
         self._awake.set()
         self._thread.join()
-        for connection in self._unanswered:
+        for connection in (*self._unanswered, *self._outdated):
             connection.close()
 
     def _run(self) -> None:
@@ -87,18 +89,23 @@ class Doorbell:
 
     def _ring_until_heard(self) -> int:
         """Look every now and then until no batch follows, and that for a reason; return the moves until then."""
-        self._take_answers()
-        moves, pause_s = self._moves, _FIRST_S
+        moves, pause_s = self._heard_of_batch()
         while pause_s < _LAST_S and not self._closed:
             time.sleep(pause_s)
             if self._moves % 2 or self._moves != moves:
-                moves, pause_s = self._moves, _FIRST_S
+                moves, pause_s = self._heard_of_batch()
                 continue
             if self._take_answers():
                 break
             self._ring()
             pause_s *= _GROWTH
         return moves
+
+    def _heard_of_batch(self) -> tuple[int, float]:
+        """Begin anew: the moves until now, and the first pause."""
+        self._outdated = [one for one in (*self._outdated, *self._unanswered) if not _is_over(one)]
+        self._unanswered = []
+        return self._moves, _FIRST_S
 
     def _ring(self) -> None:
         """Send the request; whether it's answered is seen later.
