@@ -64,8 +64,8 @@ def missing_for_typescript() -> str:
     """Say what the TypeScript runner lacks; an empty string if it lacks nothing."""
     if shutil.which("node") is None:
         return "The TypeScript client needs Node.js 20 or later; LANGUAGES=python (--language python) leaves it out."
-    if not TYPESCRIPT.exists():
-        return "The TypeScript client isn't built: npm ci && npm run build && npm run build:conformance in it."
+    if not TYPESCRIPT.exists() or not (HERE.parent / "typescript" / "node_modules").is_dir():
+        return "The TypeScript client isn't built: `npm ci && npm run build` in clients/typescript."
     return ""
 
 
