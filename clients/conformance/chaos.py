@@ -33,7 +33,7 @@ import numpy as np
 import psutil
 import tritonclient.grpc as triton
 from crews import Ledger, Plan, awaiting_crews, work_blocking
-from serving import HERE, running_control
+from local_server import HERE, running_control
 
 from tritonpack.server.embedded import ServerOptions, free_ports, start, stop
 from tritonpack_client import Client

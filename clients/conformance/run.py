@@ -17,10 +17,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local_server import HERE, running_control, running_server
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from serving import HERE, running_control, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

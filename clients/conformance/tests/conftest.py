@@ -10,6 +10,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 @pytest.fixture(scope="session")
 def server():
-    serving = pytest.importorskip("serving", reason="the embedded server comes with tritonpack")
-    with serving.running_server() as url:
+    local_server = pytest.importorskip("local_server", reason="the embedded server comes with tritonpack")
+    with local_server.running_server() as url:
         yield url

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from local_server import running_control
 from run import RUNNERS, chosen_cases, chosen_languages, missing_for_typescript, run_language
-from serving import running_control
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 
 import psutil
 import pytest
-from serving import running_control
+from local_server import running_control
 
 OPENER = request.build_opener(request.ProxyHandler({}))
 
