@@ -236,10 +236,19 @@ def test_an_asynchronous_client_may_be_made_outside_of_a_loop():
     asyncio.run(main())
 
 
+@pytest.fixture
+def interrupts():
+    """SIGINT raises KeyboardInterrupt also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("url", "options"), [("silent", {}), (NOBODY, {"retries": PATIENT})], ids=["while a call waits", "in a pause"]
 )
 @pytest.mark.parametrize("name", ["embed", "stream", "server"])
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_ends_a_call_and_leaves_no_thread(silent, url, options, name):
     before = threading.active_count()
     with Client(silent if url == "silent" else url, timeout_s=300, **options) as client:
