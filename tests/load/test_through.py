@@ -101,7 +101,7 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch, tmp_path):
     with pytest.raises(UnsupportedError, match="tritonpack-client-load on PATH, and no node") as raised:
         find_sdk("sdk-typescript")
     assert raised.value.exit_code == 3
-    assert "npm install -g tritonpack-client" in raised.value.hint
+    assert "make typescript" in raised.value.hint
 
 
 def test_a_program_on_the_path_comes_first(monkeypatch, tmp_path):

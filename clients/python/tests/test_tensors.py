@@ -14,14 +14,18 @@ from tritonpack_client.tensors import (
     DTYPE_FROM_DATATYPE,
     array_from_content,
     arrays_from_message,
-    content_from_array,
     content_from_items,
+    data_from_array,
     items_from_content,
     message_from_arrays,
 )
 
 NUMBERS = sorted(set(DTYPE_FROM_DATATYPE) - {"BYTES", "BF16"})
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
+
+
+def content_from_array(tensor, array):
+    return bytes(data_from_array(tensor, array))
 
 
 def limits(*datatypes):

@@ -98,7 +98,7 @@ def find_sdk(name: str) -> Sdk:
     raise UnsupportedError(
         f"the client for TypeScript isn't here: there is no {_TYPESCRIPT} on PATH"
         + ("" if node else ", and no node either"),
-        hint="install it with `npm install -g tritonpack-client`; in a checkout `make test-clients` builds it",
+        hint=f"in a checkout `make typescript` builds it; elsewhere the package brings {_TYPESCRIPT}",
     )
 
 

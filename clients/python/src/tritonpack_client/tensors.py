@@ -168,11 +168,6 @@ def itemsize_of(datatype: str) -> int:
     return 2 if datatype == "BF16" else np.dtype(DTYPE_FROM_DATATYPE[datatype]).itemsize
 
 
-def content_from_array(spec: TensorSpec, array: NDArray[Any], *, model: str = "") -> bytes:
-    """As `data_from_array`, a copy."""
-    return bytes(data_from_array(spec, array, model=model))
-
-
 def data_from_array(spec: TensorSpec, array: NDArray[Any], *, model: str = "") -> bytes | memoryview:
     """The bytes of an array, without a copy where it lies in memory as they do.
 

@@ -37,9 +37,7 @@ class Metrics:
         try:
             import prometheus_client
         except ImportError as error:
-            raise InvalidInputError(
-                "Metrics needs prometheus-client", hint="pip install 'tritonpack-client[telemetry]'"
-            ) from error
+            raise InvalidInputError("Metrics needs prometheus-client", hint="pip install prometheus-client") from error
         with _LOCK:
             registry = prometheus_client.REGISTRY if registry is None else registry
             if registry not in _COLLECTORS:

@@ -39,9 +39,7 @@ class Traces:
             from opentelemetry import trace
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
-            raise InvalidInputError(
-                "Traces needs opentelemetry-api", hint="pip install 'tritonpack-client[telemetry]'"
-            ) from error
+            raise InvalidInputError("Traces needs opentelemetry-api", hint="pip install opentelemetry-api") from error
         self._api = trace
         self._tracer = trace.get_tracer("tritonpack_client", tracer_provider=tracer_provider)
         self._propagator = TraceContextTextMapPropagator()
